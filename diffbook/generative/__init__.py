@@ -1,0 +1,1 @@
+"""Learning to reverse: schedules, losses, samplers, networks and training."""

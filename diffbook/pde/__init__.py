@@ -1,0 +1,1 @@
+"""The deterministic law: fields that spread, and how to compute them."""

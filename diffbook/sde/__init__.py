@@ -1,0 +1,1 @@
+"""Chance: random walks, stochastic differential equations and their time reversal."""
