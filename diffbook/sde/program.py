@@ -38,7 +38,9 @@ def traced_step(step, sde, x, t, dt, dw):
 
     def one(numbers, x, t, dt, dw):
         rest = iter(numbers)
-        step, sde = tree.unflatten([next(rest) if number else leaf for leaf, number in zip(leaves, is_number, strict=True)])
+        step, sde = tree.unflatten(
+            [next(rest) if number else leaf for leaf, number in zip(leaves, is_number, strict=True)]
+        )
         y = step(sde, x, t, dt, dw)
         require(
             y.shape == x.shape,
