@@ -14,8 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from diffbook.pde import heat
 
 BOUNDARIES = ("periodic", "neumann", "dirichlet")
-GRIDS = ((1,), (2,), (3,), (16,), (21,), (1, 4), (9, 12), (2, 3, 5), (6, 7, 4))
+GRIDS = ((1,), (2,), (12,), (1, 4), (9, 7), (2, 3, 5))
 STEPPERS = (heat.ftcs, heat.ftcs_jump, heat.crank_nicolson)
+CELLS, STEPS = 12, 7  # shared by most tests: one shape is compiled once
 
 each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
 each_stepper = pytest.mark.parametrize("stepper", STEPPERS, ids=lambda f: f.__name__)
@@ -54,9 +55,9 @@ def naive(u, r, num_steps, boundary):
 @pytest.mark.parametrize("shape", GRIDS, ids=str)
 def test_steps_and_jump_are_the_naive_loop(shape, boundary):
     with jax.enable_x64(True):
-        u, r, num_steps = field(shape), (0.2, 0.15, 0.1)[: len(shape)], 21
+        u, r, num_steps = field(shape), (0.2, 0.15, 0.1)[: len(shape)], 13
         expected = naive(u, r, num_steps, boundary)
-        # 21 steps, each of which rounds numbers below one a few times.
+        # 13 steps, each of which rounds numbers below one a few times.
         for stepper in (heat.ftcs, heat.ftcs_jump):
             got = stepper(u, r=r, num_steps=num_steps, boundary=boundary)
             assert got.dtype == u.dtype
@@ -69,19 +70,20 @@ def test_one_r_is_the_same_r_on_each_axis(stepper):
     np.testing.assert_allclose(run(r=0.125), run(r=[0.125] * 3), rtol=0, atol=1e-6)
 
 
-@each_boundary
-@pytest.mark.parametrize("shape", ((2**15,), (300, 120), (130, 3, 90)), ids=str)
+@pytest.mark.parametrize(
+    "shape, boundary",
+    (((2**15,), "dirichlet"), ((300, 120), "periodic"), ((300, 120), "neumann"), ((130, 3, 90), "dirichlet")),
+    ids=str,
+)
 def test_large_grids_take_several_steps_on_one_margin(shape, boundary):
     u = field(shape, jnp.float32)
     run = dict(r=0.15, num_steps=11, boundary=boundary)  # two turns of four steps, and three left
     np.testing.assert_allclose(heat.ftcs(u, **run), heat.ftcs_jump(u, **run), rtol=0, atol=2e-6)
 
 
-@each_boundary
-def test_steps_and_jump_agree_in_float32(boundary):
+def test_steps_and_jump_agree_in_float32():
     u = field((30, 40), jnp.float32)
-    run = dict(r=0.25, num_steps=400, boundary=boundary)
-    steps, jump = heat.ftcs(u, **run), heat.ftcs_jump(u, **run)
+    steps, jump = (f(u, r=0.25, num_steps=400, boundary="neumann") for f in (heat.ftcs, heat.ftcs_jump))
     assert steps.dtype == jump.dtype == jnp.float32
     np.testing.assert_allclose(steps, jump, rtol=0, atol=2e-6)  # sqrt(400) roundings of 6e-8, the worst of 1200 cells
 
@@ -90,11 +92,10 @@ def test_steps_and_jump_agree_in_float32(boundary):
 @pytest.mark.parametrize("r", (0.4, 3.0))
 def test_crank_nicolson_solves_its_linear_system(boundary, r):
     with jax.enable_x64(True):
-        u = field((13,))
-        half = 0.5 * r * stencil_matrix(13, boundary)
-        step = np.linalg.solve(np.eye(13) - half, np.eye(13) + half)
-        expected = np.linalg.matrix_power(step, 6) @ np.asarray(u)
-        got = heat.crank_nicolson(u, r=r, num_steps=6, boundary=boundary)
+        u, one = field((CELLS,)), np.eye(CELLS)
+        half = 0.5 * r * stencil_matrix(CELLS, boundary)
+        expected = np.linalg.matrix_power(np.linalg.solve(one - half, one + half), STEPS) @ np.asarray(u)
+        got = heat.crank_nicolson(u, r=r, num_steps=STEPS, boundary=boundary)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-14)
 
 
@@ -112,7 +113,7 @@ def test_crank_nicolson_solves_its_linear_system_in_two_dimensions(boundary):
 def test_a_quarter_makes_binomial_occupancies():
     with jax.enable_x64(True):
         num_steps = 20
-        u = heat.ftcs(jnp.zeros(41).at[20].set(1.0), r=0.25, num_steps=num_steps)
+        u = heat.ftcs(np.eye(41)[20], r=0.25, num_steps=num_steps)
         law = [comb(2 * num_steps, num_steps + j) / 4**num_steps for j in range(-20, 21)]
         np.testing.assert_array_equal(u, law)  # only halvings and sums of short integers: exact
 
@@ -128,7 +129,7 @@ def test_waves_between_walls_decay_each_at_its_own_rate(boundary):
             "dirichlet": (np.sin(np.pi * mode * (j + 1) / (n + 1)), np.pi * mode / (n + 1)),
         }[boundary]
         s = 4 * r * np.sin(k / 2) ** 2
-        for stepper, factor in ((heat.ftcs, 1 - s), (heat.ftcs_jump, 1 - s), (heat.crank_nicolson, (2 - s) / (2 + s))):
+        for stepper, factor in ((heat.ftcs_jump, 1 - s), (heat.crank_nicolson, (2 - s) / (2 + s))):
             got = stepper(jnp.asarray(wave), r=r, num_steps=num_steps, boundary=boundary)
             np.testing.assert_allclose(got, factor**num_steps * wave, rtol=0, atol=1e-14)
 
@@ -136,9 +137,9 @@ def test_waves_between_walls_decay_each_at_its_own_rate(boundary):
 def gaussian_error(n, r):
     """Largest error of FTCS at t = 0.02 from the kernel at t = 0.01 on [-1.5, 1.5] (walls too far to matter)."""
     dx = 3 / n
-    x = jnp.linspace(-1.5, 1.5, n, endpoint=False)[:, None]
+    x = np.linspace(-1.5, 1.5, n, endpoint=False)[:, None]
     u = heat.ftcs_jump(heat.heat_kernel(x, 0.01, diffusivity=1.0), r=r, num_steps=round(0.01 / (r * dx**2)))
-    return float(jnp.abs(u - heat.heat_kernel(x, 0.02, diffusivity=1.0)).max())
+    return np.abs(np.asarray(u) - heat.heat_kernel(x, 0.02, diffusivity=1.0)).max()
 
 
 @pytest.mark.parametrize("r, order", ((0.25, 2), (0.5, 2), (1 / 6, 4)))
@@ -156,8 +157,7 @@ def test_crank_nicolson_is_second_order_in_dt():
         wave = np.cos(2 * np.pi * mode * np.arange(n) / n)
         exact = np.exp(-4 * np.sin(np.pi * mode / n) ** 2 * time) * wave
         errors = [
-            float(jnp.abs(heat.crank_nicolson(jnp.asarray(wave), r=time / m, num_steps=m) - exact).max())
-            for m in (20, 40)
+            np.abs(np.asarray(heat.crank_nicolson(wave, r=time / m, num_steps=m)) - exact).max() for m in (20, 40)
         ]
         assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.05)
 
@@ -170,8 +170,8 @@ def test_slab_between_absorbing_walls_follows_its_series():
             x = np.arange(1, n + 1) * dx
             odd = np.arange(1, 60, 2)[:, None]
             series = (4 / (np.pi * odd) * np.sin(np.pi * odd * x) * np.exp(-((np.pi * odd) ** 2) * t)).sum(0)
-            u = heat.ftcs(jnp.ones(n), r=0.25, num_steps=round(t / (0.25 * dx**2)), boundary="dirichlet")
-            errors.append(np.abs(u - series).max())
+            u = heat.ftcs(np.ones(n), r=0.25, num_steps=round(t / (0.25 * dx**2)), boundary="dirichlet")
+            errors.append(np.abs(np.asarray(u) - series).max())
         assert errors[1] < 1e-4
         assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.1)
 
@@ -179,7 +179,7 @@ def test_slab_between_absorbing_walls_follows_its_series():
 def test_variance_and_kurtosis_of_the_walk():
     with jax.enable_x64(True):
         r, n = 0.2, 30
-        u = np.asarray(heat.ftcs(jnp.zeros(81).at[40].set(1.0), r=r, num_steps=n))
+        u = np.asarray(heat.ftcs(np.eye(81)[40], r=r, num_steps=n))
         j = np.arange(81.0) - 40
         variance = (u * j**2).sum()
         assert variance == pytest.approx(2 * r * n, rel=1e-13)
@@ -187,7 +187,7 @@ def test_variance_and_kurtosis_of_the_walk():
 
 
 def test_walls_do_with_walkers_what_they_say():
-    u = jnp.array([1.0, 0.0, 0.0, 0.0])
+    u = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
     one = {b: heat.ftcs(u, r=0.25, num_steps=1, boundary=b).tolist() for b in BOUNDARIES}
     assert one["periodic"] == [0.5, 0.25, 0.0, 0.25]
     assert one["neumann"] == [0.75, 0.25, 0.0, 0.0]
@@ -197,20 +197,20 @@ def test_walls_do_with_walkers_what_they_say():
 def test_a_million_float32_steps_in_one_jump():
     # One factor 1 - 2e-6 rounded to float32 would be off by 1 %; by 1e6 steps the wave by 6 %.
     n, r, num_steps = 4096, 0.25, 10**6
-    wave = jnp.cos(2 * jnp.pi * jnp.arange(n) / n)
+    wave = np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
     decay = np.exp(num_steps * np.log1p(-4 * r * np.sin(np.pi / n) ** 2))
     np.testing.assert_allclose(heat.ftcs_jump(wave, r=r, num_steps=num_steps), decay * wave, rtol=0, atol=2e-6)
 
 
 def test_instability_can_be_looked_at():
     with jax.enable_x64(True):
-        checkerboard = jnp.asarray((-1.0) ** np.add.outer(np.arange(8), np.arange(8)))
+        checkerboard = (-1.0) ** np.add.outer(np.arange(8), np.arange(8))
         for stepper in (heat.ftcs, heat.ftcs_jump):
             u = stepper(checkerboard, r=0.3, num_steps=10, check_stability=False)
             np.testing.assert_allclose(u, (1 - 8 * 0.3) ** 10 * checkerboard, rtol=1e-12)
 
 
-cells = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=12).map(lambda v: v + [0.0] * (12 - len(v)))
+cells = st.lists(st.floats(-1, 1, width=32), max_size=CELLS).map(lambda v: np.array(v + [0.0] * (CELLS - len(v))))
 rates = st.floats(0, 0.5, width=32)
 
 
@@ -219,16 +219,15 @@ rates = st.floats(0, 0.5, width=32)
 @given(values=cells, r=rates)
 def test_mass_and_maximum_principle(boundary, values, r):
     with jax.enable_x64(True):
-        u = jnp.asarray(values)
         for stepper in (heat.ftcs, heat.ftcs_jump):
-            later = stepper(u, r=r, num_steps=25, boundary=boundary)
-            outside = 0.0 if boundary == "dirichlet" else u[0]
-            assert later.max() <= jnp.maximum(u.max(), outside) + 1e-14
-            assert later.min() >= jnp.minimum(u.min(), outside) - 1e-14
+            later = np.asarray(stepper(values, r=r, num_steps=STEPS, boundary=boundary))
+            outside = 0.0 if boundary == "dirichlet" else values[0]
+            assert later.max() <= max(values.max(), outside) + 1e-14
+            assert later.min() >= min(values.min(), outside) - 1e-14
             if boundary == "dirichlet":
-                assert jnp.abs(later).sum() <= jnp.abs(u).sum() + 1e-13
+                assert np.abs(later).sum() <= np.abs(values).sum() + 1e-13
             else:
-                assert later.sum() == pytest.approx(float(u.sum()), abs=1e-13)
+                assert later.sum() == pytest.approx(values.sum(), abs=1e-13)
 
 
 @each_stepper
@@ -237,10 +236,12 @@ def test_mass_and_maximum_principle(boundary, values, r):
 @given(u=cells, v=cells, r=rates, a=st.floats(-3, 3))
 def test_linear_and_symmetric(stepper, boundary, u, v, r, a):
     with jax.enable_x64(True):
-        run = partial(stepper, r=r, num_steps=7, boundary=boundary)
-        u, v = jnp.asarray(u), jnp.asarray(v)
+
+        def run(u):
+            return np.asarray(stepper(u, r=r, num_steps=STEPS, boundary=boundary))
+
         np.testing.assert_allclose(run(a * u + v), a * run(u) + run(v), rtol=0, atol=1e-13)
-        assert jnp.vdot(u, run(v)) == pytest.approx(float(jnp.vdot(run(u), v)), abs=1e-13)
+        assert u @ run(v) == pytest.approx(run(u) @ v, abs=1e-13)
         if boundary != "periodic":  # left and right are alike
             np.testing.assert_allclose(run(u[::-1]), run(u)[::-1], rtol=0, atol=1e-14)
 
@@ -249,41 +250,42 @@ def test_linear_and_symmetric(stepper, boundary, u, v, r, a):
 @each_boundary
 def test_steps_compose(stepper, boundary):
     with jax.enable_x64(True):
-        u = field((11, 6))
+        u = field((CELLS,))
         run = partial(stepper, r=0.2, boundary=boundary)
-        np.testing.assert_allclose(run(run(u, num_steps=9), num_steps=4), run(u, num_steps=13), rtol=0, atol=1e-14)
+        twice = run(run(u, num_steps=STEPS), num_steps=STEPS)
+        np.testing.assert_allclose(twice, run(u, num_steps=2 * STEPS), rtol=0, atol=1e-14)
         np.testing.assert_array_equal(run(u, num_steps=0), u)
 
 
 @each_stepper
 @each_boundary
 def test_one_cell_and_constants(stepper, boundary):
-    u = stepper(jnp.array([2.0]), r=0.25, num_steps=3, boundary=boundary)
-    factor = 1 if boundary != "dirichlet" else {"crank_nicolson": 0.6**3}.get(stepper.__name__, 0.5**3)
-    assert float(u[0]) == pytest.approx(2 * factor, rel=1e-6)
-    if boundary != "dirichlet":
-        level = jnp.full((5, 6), 0.7)
-        np.testing.assert_allclose(stepper(level, r=0.1, num_steps=30, boundary=boundary), level, rtol=1e-6)
+    with jax.enable_x64(True):
+        u = stepper(np.array([2.0]), r=0.25, num_steps=3, boundary=boundary)
+        factor = 1 if boundary != "dirichlet" else {"crank_nicolson": 0.6**3}.get(stepper.__name__, 0.5**3)
+        assert float(u[0]) == pytest.approx(2 * factor, rel=1e-14)
+        if boundary != "dirichlet":
+            level = np.full(CELLS, 0.7)
+            np.testing.assert_allclose(stepper(level, r=0.1, num_steps=STEPS, boundary=boundary), level, rtol=1e-14)
 
 
 @each_stepper
 @each_boundary
 def test_vmap_jit_and_grad(stepper, boundary):
     with jax.enable_x64(True):
-        batch, rs = field((3, 10)), jnp.asarray([0.1, 0.2, 0.25])
-        run = partial(stepper, num_steps=9, boundary=boundary)
+        batch, rs = np.random.default_rng(2).random((3, CELLS)), np.array([0.1, 0.2, 0.25])
+        run = partial(stepper, num_steps=STEPS, boundary=boundary)
         together = jax.jit(jax.vmap(lambda u, r: run(u, r=r)))(batch, rs)
-        alone = jnp.stack([run(u, r=float(r)) for u, r in zip(batch, rs, strict=True)])
+        alone = [run(u, r=r) for u, r in zip(batch, rs, strict=True)]
         np.testing.assert_allclose(together, alone, rtol=0, atol=1e-14)
 
         def energy(u, r):
-            return jnp.sum(run(u, r=r) ** 2)
+            return jnp.vdot(*(2 * [run(u, r=r)]))
 
         # At r = 1/4 the shortest wave is lost in one step: a power taken by logarithms has no slope there.
-        by_u, by_r = jax.grad(energy, argnums=(0, 1))(batch[0], 0.25)
-        h = 1e-5
-        slope = (energy(batch[0], 0.25 + h) - energy(batch[0], 0.25 - h)) / (2 * h)
-        assert float(by_r) == pytest.approx(float(slope), rel=1e-7)
+        by_u, by_r = jax.jit(jax.grad(energy, argnums=(0, 1)))(batch[0], 0.25)
+        above, below = (np.sum(np.asarray(run(batch[0], r=0.25 + h)) ** 2) for h in (1e-5, -1e-5))
+        assert float(by_r) == pytest.approx((above - below) / 2e-5, rel=1e-7)
         # The step is linear and symmetric: the gradient of |A u|**2 is 2 A A u.
         np.testing.assert_allclose(by_u, 2 * run(run(batch[0], r=0.25), r=0.25), rtol=0, atol=1e-13)
 
@@ -291,10 +293,10 @@ def test_vmap_jit_and_grad(stepper, boundary):
 @pytest.mark.parametrize("dtype", (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64))
 def test_dtype_in_is_dtype_out(dtype):
     with jax.enable_x64(True):
-        u = field((8,), dtype)
+        u = field((CELLS,), dtype)
         for stepper in STEPPERS:
-            assert stepper(u, r=0.2, num_steps=2).dtype == dtype
-            assert stepper(u, r=jnp.float32(0.2), num_steps=2).dtype == dtype
+            assert stepper(u, r=0.2, num_steps=STEPS).dtype == dtype
+            assert stepper(u, r=np.float32(0.2), num_steps=STEPS).dtype == dtype
         assert heat.heat_kernel(u[:, None], np.float64(1.0), diffusivity=1.0).dtype == dtype
 
 
@@ -311,8 +313,8 @@ def test_kernel_has_unit_mass_and_the_variance_of_diffusion(d):
     with jax.enable_x64(True):
         t, diffusivity = 0.7, 0.4
         x = np.linspace(-8, 8, 65)  # the trapezoidal rule is exact to rounding on a Gaussian this well resolved
-        points = jnp.asarray(np.stack(np.meshgrid(*[x] * d, indexing="ij"), axis=-1))
-        weights = heat.heat_kernel(points, t, diffusivity=diffusivity) * (x[1] - x[0]) ** d
+        points = np.stack(np.meshgrid(*[x] * d, indexing="ij"), axis=-1)
+        weights = np.asarray(heat.heat_kernel(points, t, diffusivity=diffusivity)) * (x[1] - x[0]) ** d
         assert weights.shape == (65,) * d
         assert weights.sum() == pytest.approx(1, abs=1e-12)
         assert (weights * (points**2).sum(-1)).sum() == pytest.approx(2 * d * diffusivity * t, abs=1e-12)
@@ -320,24 +322,24 @@ def test_kernel_has_unit_mass_and_the_variance_of_diffusion(d):
 
 def test_kernel_solves_the_equation_and_its_score_is_linear():
     with jax.enable_x64(True):
-        x, t, diffusivity = jnp.array([0.3, -0.8]), 0.5, 1.7
+        x, t, diffusivity = np.array([0.3, -0.8]), 0.5, 1.7
         kernel = partial(heat.heat_kernel, diffusivity=diffusivity)
-        laplacian = jnp.trace(jax.hessian(kernel)(x, t))
-        assert jax.grad(kernel, argnums=1)(x, t) == pytest.approx(float(diffusivity * laplacian), rel=1e-12)
-        score = jax.grad(lambda x: jnp.log(kernel(x, t)))(x)
+        laplacian = np.trace(jax.jit(jax.hessian(kernel))(x, t))
+        assert jax.jit(jax.grad(kernel, argnums=1))(x, t) == pytest.approx(float(diffusivity * laplacian), rel=1e-12)
+        score = jax.jit(jax.grad(lambda x: jnp.log(kernel(x, t))))(x)
         np.testing.assert_allclose(score, -x / (2 * diffusivity * t), rtol=1e-12)
 
 
 def test_kernel_broadcasts_times_and_survives_many_dimensions():
-    x, t = jnp.ones((4, 3, 2)), jnp.array([1.0, 2.0, 3.0])
+    x, t = np.ones((4, 3, 2), np.float32), np.array([1.0, 2.0, 3.0])
     values = heat.heat_kernel(x, t, diffusivity=1.0)
     assert values.shape == (4, 3)
-    np.testing.assert_allclose(values[1, 2], heat.heat_kernel(x[0, 0], 3.0, diffusivity=1.0), rtol=1e-6)
-    assert heat.heat_kernel(jnp.ones((4, 1, 2)), t, diffusivity=1.0).shape == (4, 3)
-    # In 784 dimensions (4 pi D t)**(-d/2) = 1e98 alone is beyond float32; at four standard deviations a pixel the
-    # exponential brings it to exp(226 - 6272), which is zero, and not infinity times zero.
+    np.testing.assert_allclose(np.asarray(values)[1], np.exp(-2 / (4 * t)) / (4 * np.pi * t), rtol=1e-6)
+    assert heat.heat_kernel(x[:, :1], t, diffusivity=1.0).shape == (4, 3)
+    # In 784 dimensions the factor (4 pi D t)**(-d/2) = 2**392 alone is beyond float32, and exp(-3153) below it: their
+    # product is zero, and not infinity times zero.
     spread = 0.5 / (4 * np.pi)
-    assert float(heat.heat_kernel(jnp.full((784,), 0.8), spread, diffusivity=1.0)) == 0.0
+    assert float(heat.heat_kernel(np.full(784, 0.8, np.float32), spread, diffusivity=1.0)) == 0.0
 
 
 # ---------------------------------------------------------------- devices
@@ -349,15 +351,17 @@ def test_exports(platform):
         return platform in jax.export.export(jax.jit(f), platforms=[platform])(*args, **kwargs).platforms
 
     for boundary in BOUNDARIES:
-        for shape in ((8,), (3, 4, 5)):
-            for stepper in STEPPERS:
-                assert lowers(partial(stepper, num_steps=9, boundary=boundary), jnp.zeros(shape), r=0.1)
-        assert lowers(partial(heat.ftcs, num_steps=9, boundary=boundary), jnp.zeros((256, 256)), r=0.1)
+        for stepper in STEPPERS:
+            assert lowers(partial(stepper, num_steps=9, boundary=boundary), jnp.zeros((3, 4, 5)), r=0.1)
+    assert lowers(partial(heat.ftcs, num_steps=9), jnp.zeros((256, 256)), r=0.1)
     assert lowers(heat.heat_kernel, jnp.zeros((5, 2)), 1.0, diffusivity=1.0)
 
 
-@each_stepper
-@each_boundary
+@pytest.mark.parametrize(
+    "stepper, boundary",
+    [(heat.ftcs, b) for b in BOUNDARIES] + [(heat.ftcs_jump, "periodic"), (heat.crank_nicolson, "neumann")],
+    ids=lambda p: getattr(p, "__name__", p),
+)
 def test_sharded_field_gives_the_same_numbers(stepper, boundary):
     u = field((32, 12), jnp.float32)
     mesh = Mesh(np.array(jax.devices()), ("rows",))
@@ -414,11 +418,11 @@ def test_bad_input_is_refused_with_a_remedy(function, arguments, message):
 def test_the_limit_itself_is_stable_in_any_dtype():
     for ndim in (1, 2, 3):
         limit = 1 / (2 * ndim)
-        for r in (limit, jnp.float32(limit), [limit / 2 + limit / 2] * ndim):
-            heat.ftcs(jnp.ones((3,) * ndim), r=r, num_steps=1)
+        for r in (limit, np.float32(limit), [limit / 2 + limit / 2] * ndim):
+            heat.ftcs(np.ones((3,) * ndim, np.float32), r=r, num_steps=1)
 
 
 def test_traced_values_are_not_looked_at():
-    assert jax.jit(lambda u, r: heat.ftcs(u, r=r, num_steps=1))(jnp.ones(3), 5.0).tolist() == [1.0] * 3
+    assert jax.jit(lambda u, r: heat.ftcs(u, r=r, num_steps=1))(np.ones(3, np.float32), 5.0).tolist() == [1.0] * 3
     with pytest.raises(ValueError, match="static_argnames"):
         jax.jit(lambda n: heat.ftcs(jnp.ones(3), r=0.1, num_steps=n))(3)

@@ -42,8 +42,9 @@ def evolve(
 
     Here $r = D\,\Delta t/\Delta x^2$ and $\delta^2 u_j = u_{j-1} - 2u_j + u_{j+1}$.
     Second order in space and time, by integrating $\tau\dot u_t = D\delta^2u/\Delta x^2 - u_t$ exactly with $u$ held in
-    the middle of each step. For $\tau \to 0$ it is FTCS. What starts at one cell moves one cell a step and no further:
-    with $c\,\Delta t = \Delta x$ the front stands exactly where the equation puts it.
+    the middle of each step. For $\tau \to 0$ it is FTCS. What starts in one cell moves one cell a step and no further:
+    with $c\,\Delta t = \Delta x$ the front stands exactly where the equation puts it, and `u` is of fourth order if
+    `ut` starts at zero.
 
     Args:
       u: field, shape `(n,)`, real floating point.  ut: its time derivative, same shape.
