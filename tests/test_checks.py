@@ -85,4 +85,17 @@ def test_an_array_on_many_devices_is_looked_at_where_it_lies():
     checks.require_finite(jax.device_put(good, sharding), "x", "f")
     with pytest.raises(ValueError, match="1 of 16"):
         checks.require_finite(jax.device_put(bad, sharding), "x", "f")
-    assert int(checks._count_not_finite(jax.device_put(bad, sharding))) == 1  # the way taken off the CPU
+    for values, answer in ((good, True), (bad, False)):  # the way taken off the CPU
+        assert checks._finite_on_device(jax.device_put(values, sharding)) is answer
+
+
+def test_a_constant_inside_jit_is_looked_at():
+    constant = jnp.array([1.0, np.nan])
+
+    def uses_constant(x):
+        assert not checks._finite_on_device(constant)
+        checks.require_finite(constant, "constant", "f")
+        return x
+
+    with pytest.raises(ValueError, match="constant with 1 of 2"):
+        jax.jit(uses_constant)(1.0)

@@ -11,6 +11,7 @@ from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
@@ -242,29 +243,35 @@ def _centred_loss(s):
     return s / (1 + s / 2)
 
 
-@partial(jax.jit, static_argnames=("num_steps", "boundary", "loss"))
 def _jump(u, r, num_steps, boundary, loss):
-    """Each step takes the part loss(s) from the wave of eigenvalue s of minus r times the stencil."""
     if num_steps == 0:
         return u
+    # The digits of num_steps are data and only their number is static, in fours: a film with a hundred frames at a
+    # hundred times compiles once or twice.
+    length = 4 * math.ceil(num_steps.bit_length() / 4)
+    digits = np.array([digit == "1" for digit in f"{num_steps:0{length}b}"])
+    return _one_jump(u, r, digits, boundary, loss)
+
+
+@partial(jax.jit, static_argnames=("boundary", "loss"))
+def _one_jump(u, r, digits, boundary, loss):
     work = u.astype(jnp.promote_types(u.dtype, jnp.float32))  # no transform is narrower
     rates = jnp.broadcast_to(r.astype(work.dtype), (u.ndim,))
     s = jnp.zeros((), work.dtype)
     for axis, eigenvalue in enumerate(_walls.eigenvalues(u.shape, boundary)):
         along = rates[axis] * jnp.asarray(eigenvalue, work.dtype)
         s = jnp.expand_dims(s, -1) + jnp.expand_dims(along, tuple(range(axis)))
-    kept = 1 - _compound(loss(s), num_steps)
+    kept = 1 - _compound(loss(s), digits)  # each step takes the part loss(s) from the wave of eigenvalue s
     return _walls.inverse_transform(kept * _walls.transform(work, boundary), u.shape, boundary).astype(u.dtype)
 
 
-def _compound(lost, num_steps):
-    """1 - (1 - lost)**num_steps by repeated squaring, carrying what is lost and not what is kept.
+def _compound(lost, digits):
+    """1 - (1 - lost)**n for n of the given binary digits, by squaring what is kept while carrying what is lost.
 
     A long wave loses so little per step that 1 - lost rounds it away; over n steps that would cost n units of rounding.
     """
-    total = lost
-    for bit in f"{num_steps:b}"[1:]:
+    total = jnp.zeros_like(lost)
+    for digit in digits:
         total = total * (2 - total)
-        if bit == "1":
-            total = total + lost * (1 - total)
+        total = jnp.where(digit, total + lost * (1 - total), total)
     return total
