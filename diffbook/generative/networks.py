@@ -123,8 +123,8 @@ class AroundGaussian(nnx.Module):
     It estimates the clean sample as
     $\hat x_0 = m + \alpha C (\alpha^2 C + \sigma^2)^{-1} (x - \alpha m) - \sigma \cdot \text{network}(x, t)$,
     clips it to the range that samples have, and returns the noise that this means, $(x - \alpha \hat x_0)/\sigma$.
-    Without the network it is the exact answer for data $\mathcal N(m, C)$. The best estimate, a mean of possible samples, never
-    lies outside their range: clipping excludes no optimum.
+    Without the network it is the exact answer for data $\mathcal N(m, C)$. The best estimate, a mean of possible
+    samples, never lies outside their range: clipping excludes no optimum.
 
     Args:
       network: called as network(x, t, label).
