@@ -181,7 +181,9 @@ def _settle(claim):
     ipython = sys.modules.get("IPython")
     if ipython is not None and ipython.get_ipython() is not None:
         bundle = {MIME: claim.record(), "text/html": claim._repr_html_(), "text/plain": str(claim)}
-        ipython.display.display(bundle, raw=True)
+        from IPython.display import display
+
+        display(bundle, raw=True)
     else:
         print(claim)
 
