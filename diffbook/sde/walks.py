@@ -9,21 +9,23 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int, Shaped
 
-from .._checks import check_key, require, require_choice, require_count, static_value
+from diffbook._checks import check_key, require, require_choice, require_count, static_value
+from diffbook.sde import noise
 
 _BOUNDARIES = ("periodic", "neumann", "dirichlet")
 _WORD = 2.0**32  # chances are compared with 32 random bits: each is exact to 2**-33
 
 
 def lattice_walk(
-    x0: Int[Array, "*walkers d"],
+    x0: Shaped[ArrayLike, "..."],
     *,
     r,
     num_steps: int,
     key=None,
-    moves: Int[Array, "num_steps *walkers"] | None = None,
+    moves: Shaped[ArrayLike, "..."] | None = None,
     shape=None,
     boundary: str = "periodic",
     save: str = "last",
@@ -53,7 +55,7 @@ def lattice_walk(
     >>> round(float(jnp.var(x.astype(float))), 1)                    # 2 r n = 4
     4.0
     """
-    x0 = _positions(x0, "x0", "lattice_walk")
+    x0 = _integers(x0, "x0", "lattice_walk")
     require(
         x0.ndim >= 1 and x0.shape[-1] >= 1,
         f"lattice_walk needs x0 of shape (..., d), got {x0.shape}; in 1-D add [..., None]",
@@ -61,47 +63,36 @@ def lattice_walk(
     num_steps = require_count(num_steps, "num_steps", "lattice_walk")
     require_choice(boundary, _BOUNDARIES, "boundary", "lattice_walk")
     require_choice(save, ("last", "path"), "save", "lattice_walk")
-    d, walkers = x0.shape[-1], x0.shape[:-1]
-    thresholds = _thresholds(r, d)
+    thresholds = _thresholds(r, x0.shape[-1])
     shape = _grid(shape, x0, boundary)
-    if moves is None:
-        require(key is not None, "lattice_walk needs key or moves, got neither; pass key=jax.random.key(0)")
-        check_key(key, "lattice_walk")
-    else:
-        require(key is None, "lattice_walk needs key or moves, got both; leave one out")
-        moves = _positions(moves, "moves", "lattice_walk")
-        wanted = (num_steps, *walkers)
-        require(
-            moves.shape == wanted,
-            f"lattice_walk needs moves of shape {wanted}, got {moves.shape}; one per step and walker",
-        )
-
+    moves = _given(key, moves, "moves", (num_steps, *x0.shape[:-1]), "lattice_walk")
+    if moves is not None:
+        moves = _integers(moves, "moves", "lattice_walk")
     return _walk(x0, key, moves, num_steps, thresholds, shape, boundary, save)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
 def _walk(x0, key, moves, num_steps, thresholds, shape, boundary, save):
+    words = None if key is None else noise.key_words(key, x0.shape[:-1])
+
     def step(x, at):
-        if moves is None:
-            move = _draw(jax.random.fold_in(key, at), x.shape[:-1], thresholds)
-        else:
-            move = moves[at]
+        move = moves[at] if key is None else _draw(words, at, x.shape[:-1], thresholds)
         x = _jump(x, move, shape, boundary)
         return x, (x if save == "path" else None)
 
-    last, path = jax.lax.scan(step, x0, jnp.arange(num_steps))
+    last, path = jax.lax.scan(step, x0, jnp.arange(num_steps, dtype=jnp.uint32))
     return last if save == "last" else jnp.concatenate([x0[None], path])
 
 
 def persistent_walk(
-    x0: Int[Array, "*walkers"],
-    v0: Int[Array, "*walkers"],
+    x0: Shaped[ArrayLike, "..."],
+    v0: Shaped[ArrayLike, "..."],
     *,
     turn: float,
     num_steps: int,
     key=None,
-    turns: Bool[Array, "num_steps *walkers"] | None = None,
-) -> tuple[Int[Array, "*walkers"], Int[Array, "*walkers"]]:
+    turns: Shaped[ArrayLike, "..."] | None = None,
+) -> tuple[Int[Array, "..."], Int[Array, "..."]]:
     r"""Walkers that keep their direction, and turn with probability `turn` before each step (Goldstein, Kac).
 
     In the limit of small cells and steps, $c = \Delta x/\Delta t$ and $\mathrm{turn} = \Delta t/2\tau$, their density
@@ -124,7 +115,7 @@ def persistent_walk(
     [ 5  5 -5]
     """
     where = "persistent_walk"
-    x0, v0 = _positions(x0, "x0", where), _positions(v0, "v0", where)
+    x0, v0 = _integers(x0, "x0", where), _integers(v0, "v0", where)
     require(
         x0.shape == v0.shape,
         f"{where} needs one direction per walker, got x0 {x0.shape} and v0 {v0.shape}; broadcast one of them",
@@ -140,37 +131,24 @@ def persistent_walk(
         threshold.shape == () and threshold <= 1,
         f"{where} needs turn to be one probability, got turn={turn}; take at most 1",
     )
-    if turns is None:
-        require(key is not None, f"{where} needs key or turns, got neither; pass key=jax.random.key(0)")
-        check_key(key, where)
-    else:
-        require(key is None, f"{where} needs key or turns, got both; leave one out")
-        turns = jnp.asarray(turns)
-        wanted = (num_steps, *x0.shape)
-        require(
-            turns.shape == wanted, f"{where} needs turns of shape {wanted}, got {turns.shape}; one per step and walker"
-        )
-        require(
-            turns.dtype == bool,
-            f"{where} needs turns to be True or False, got dtype {turns.dtype}; pass turns.astype(bool)",
-        )
+    turns = _given(key, turns, "turns", (num_steps, *x0.shape), where)
+    if turns is not None:
+        kind = turns.dtype
+        require(kind == jnp.bool_, f"{where} needs turns True or False, got dtype {kind}; pass turns.astype(bool)")
     return _persist(x0, v0, key, turns, num_steps, round(float(threshold) * _WORD))
 
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _persist(x0, v0, key, turns, num_steps, threshold):
+    words = None if key is None else noise.key_words(key, x0.shape)
+
     def step(state, at):
         x, v = state
-        if turns is not None:
-            turned = turns[at]
-        elif threshold == _WORD:
-            turned = jnp.full(x.shape, True)
-        else:
-            turned = jax.random.bits(jax.random.fold_in(key, at), x.shape, jnp.uint32) < jnp.uint32(threshold)
+        turned = turns[at] if key is None else _draw(words, at, x.shape, (threshold,) if threshold < _WORD else ()) == 0
         v = jnp.where(turned, -v, v)
         return (x + v.astype(x.dtype), v), None
 
-    return jax.lax.scan(step, (x0, v0), jnp.arange(num_steps))[0]
+    return jax.lax.scan(step, (x0, v0), jnp.arange(num_steps, dtype=jnp.uint32))[0]
 
 
 def _jump(x, move, shape, boundary):
@@ -189,10 +167,10 @@ def _jump(x, move, shape, boundary):
     return jnp.where(gone, x, y)
 
 
-def _draw(key, walkers, thresholds):
-    """One move per walker: the number of thresholds that its 32 random bits have reached."""
-    bits = jax.random.bits(key, walkers, jnp.uint32)
-    return sum(((bits >= jnp.uint32(t)).astype(jnp.int32) for t in thresholds), jnp.zeros(walkers, jnp.int32))
+def _draw(words, at, walkers, thresholds):
+    """How many of the thresholds 32 random bits have reached, one number per walker: made of (key, step, place)."""
+    bits = noise.threefry2x32(words, (noise._place(walkers), at))[0]
+    return sum(((bits >= np.uint32(t)).astype(jnp.int32) for t in thresholds), jnp.zeros(walkers, jnp.int32))
 
 
 def _thresholds(r, d):
@@ -254,10 +232,20 @@ def _grid(shape, x0, boundary):
     return shape
 
 
-def _positions(x, name, where):
+def _integers(x, name, where):
     x = jnp.asarray(x)
-    require(
-        jnp.issubdtype(x.dtype, jnp.integer),
-        f"{where} needs {name} to be integers, got dtype {x.dtype}; pass {name}.astype(int)",
-    )
+    holds = jnp.issubdtype(x.dtype, jnp.integer)
+    require(holds, f"{where} needs {name} to be integers, got dtype {x.dtype}; pass {name}.astype(int)")
     return x
+
+
+def _given(key, choices, name, shape, where):
+    """What the walkers are told to do, checked; None if a key is to choose."""
+    if choices is None:
+        require(key is not None, f"{where} needs key or {name}, got neither; pass key=jax.random.key(0)")
+        check_key(key, where)
+        return None
+    require(key is None, f"{where} needs key or {name}, got both; leave one out")
+    choices, one = jnp.asarray(choices), "one per step and walker"
+    require(choices.shape == shape, f"{where} needs {name} of shape {shape}, got {choices.shape}: {one}")
+    return choices
