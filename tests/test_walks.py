@@ -142,7 +142,7 @@ def test_walkers_never_leave_a_closed_grid(seed, boundary, nx, ny):
         ({"boundary": "open"}, "one of 'periodic'"),
         ({"shape": (4,)}, "one size per axis"),
         ({"shape": (4, 0)}, "shape >= 1"),
-        ({"shape": (4, 4), "x0": jnp.full((5, 2), 4)}, "positions from 4 to 4"),
+        ({"shape": (4, 4), "x0": jnp.full((5, 2), 4)}, "got 4 to 4"),
         ({"x0": jnp.zeros((5, 2))}, "integers"),
         ({"save": "all"}, "'last', 'path'"),
     ],

@@ -107,7 +107,7 @@ def persistent_walk(
       turns: in place of `key`, who turns at which step, shape (num_steps, ...).
     Returns: (positions, directions) after num_steps.
     Raises: ValueError: if `turn` is no probability, and for arguments that do not fit.
-    References: Goldstein 1951, section 2; Kac 1974. Derived in chapter 2.
+    References: Goldstein 1951; Kac 1974. Derived in chapter 2.
 
     >>> import jax, jax.numpy as jnp
     >>> x, v = persistent_walk(jnp.zeros(3, int), jnp.array([1, 1, -1]), turn=0.0, num_steps=5, key=jax.random.key(0))
@@ -226,8 +226,7 @@ def _grid(shape, x0, boundary):
     if start is not None and start.size and boundary != "dirichlet":
         require(
             bool(np.all((start >= 0) & (start < np.asarray(shape)))),
-            f"lattice_walk needs x0 from 0 to below shape={shape}, got positions from {start.min()} to {start.max()}; "
-            "shift them",
+            f"lattice_walk needs x0 from 0 to below {shape=}, got {start.min()} to {start.max()}; shift them",
         )
     return shape
 
@@ -246,6 +245,6 @@ def _given(key, choices, name, shape, where):
         check_key(key, where)
         return None
     require(key is None, f"{where} needs key or {name}, got both; leave one out")
-    choices, one = jnp.asarray(choices), "one per step and walker"
-    require(choices.shape == shape, f"{where} needs {name} of shape {shape}, got {choices.shape}: {one}")
+    choices = jnp.asarray(choices)
+    require(choices.shape == shape, f"{where} needs {name} of shape {shape}, got {choices.shape}; see the docstring")
     return choices
