@@ -14,8 +14,8 @@ def standard_gamma(key, shape):
     r"""Draw from the gamma law of density $y^{a-1} e^{-y}/\Gamma(a)$, one for each entry a of `shape`.
 
     Exact but for rounding, for a normal law that float32 cuts off at about 5.4 standard deviations, and for variates
-    too small for the dtype, which come out as 0 (in float32 one in 75 at a = 0.05). An a of 0 gives 0; a negative or NaN
-    one gives NaN.
+    too small for the dtype, which come out as 0 (in float32 one in 75 at a = 0.05). An a of 0 gives 0, a negative or
+    NaN one gives NaN.
 
     Args:
       key: a random key.  shape: a >= 0, an array of real floating point.

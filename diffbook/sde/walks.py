@@ -51,7 +51,7 @@ def lattice_walk(
     References: Einstein 1905, section 4; Courant, Friedrichs and Lewy 1928, part I, section 3. Derived in chapter 2.
 
     >>> import jax, jax.numpy as jnp
-    >>> x = lattice_walk(jnp.zeros((100_000, 1), int), r=0.25, num_steps=8, key=jax.random.key(0))
+    >>> x = lattice_walk(jnp.zeros((100_000, 1), int), r=0.25, num_steps=8, key=jax.random.key(1))
     >>> round(float(jnp.var(x.astype(float))), 1)                    # 2 r n = 4
     4.0
     """
