@@ -1,5 +1,7 @@
 r"""Exact transition draws: $X_t$ given $X_0$ in one leap of any length, with no error of a time step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -19,6 +21,10 @@ def _mean_decay(y):
     """(1 - exp(-y)) / y, the mean of exp(-s) over 0 < s < y, which is 1 at y = 0; two `where`s, for its gradient."""
     safe = jnp.where(y == 0, 1.0, y)
     return jnp.where(y == 0, 1.0, -jnp.expm1(-safe) / safe)
+
+
+def _alike(x0, *parameters):
+    return (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in parameters)
 
 
 @jax.jit
@@ -49,10 +55,14 @@ def ornstein_uhlenbeck(x0, t, *, rate, mean, sigma, key) -> Float[Array, "..."]:
     for value, name in ((t, "t"), (sigma, "sigma")):
         require_nonnegative(value, name, "exact.ornstein_uhlenbeck")
     check_key(key, "exact.ornstein_uhlenbeck")
-<<<<<<< HEAD
-    t, rate, mean, sigma = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, rate, mean, sigma))
-    spread = sigma * jnp.sqrt(t * _mean_decay(2 * rate * t))
-    return mean + (x0 - mean) * jnp.exp(-rate * t) + spread * jax.random.normal(key, x0.shape, x0.dtype)
+    return _ornstein_uhlenbeck(x0, t, rate, mean, sigma, key)
+
+
+@jax.jit
+def _geometric_brownian(x0, t, growth, volatility, key):
+    t, growth, volatility = _alike(x0, t, growth, volatility)
+    z = jax.random.normal(key, x0.shape, x0.dtype)
+    return x0 * jnp.exp((growth - volatility**2 / 2) * t + volatility * jnp.sqrt(t) * z)
 
 
 def geometric_brownian(x0, t, *, growth, volatility, key) -> Float[Array, "..."]:
@@ -75,9 +85,25 @@ def geometric_brownian(x0, t, *, growth, volatility, key) -> Float[Array, "..."]
     for value, name in ((t, "t"), (volatility, "volatility")):
         require_nonnegative(value, name, "exact.geometric_brownian")
     check_key(key, "exact.geometric_brownian")
-    t, growth, volatility = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, growth, volatility))
-    z = jax.random.normal(key, x0.shape, x0.dtype)
-    return x0 * jnp.exp((growth - volatility**2 / 2) * t + volatility * jnp.sqrt(t) * z)
+    return _geometric_brownian(x0, t, growth, volatility, key)
+
+
+@partial(jax.jit, static_argnames="as_squares")
+def _cir(x0, t, rate, mean, sigma, key, as_squares):
+    t, rate, mean, sigma = _alike(x0, t, rate, mean, sigma)
+    degrees = 4 * rate * mean / sigma**2
+    scale = sigma**2 * t * _mean_decay(rate * t) / 4
+    left = x0 * jnp.exp(-rate * t)  # scale * lambda
+    key, other = jax.random.split(key)
+    if as_squares:
+        z = jax.random.normal(other, x0.shape, x0.dtype)
+        half = jnp.maximum((degrees - 1) / 2, 0)
+        return (jnp.sqrt(scale) * z + jnp.sqrt(left)) ** 2 + 2 * scale * standard_gamma(key, half)
+    started = scale > 0
+    half = jnp.where(started, left / (2 * jnp.where(started, scale, 1.0)), 0.0)
+    n = jax.random.poisson(other, half).astype(x0.dtype)
+    x = 2 * scale * standard_gamma(key, degrees / 2 + n)
+    return jnp.where(x0 < 0, jnp.nan, jnp.where(started, x, left))
 
 
 def cir(x0, t, *, rate, mean, sigma, key) -> Float[Array, "..."]:
@@ -107,21 +133,19 @@ def cir(x0, t, *, rate, mean, sigma, key) -> Float[Array, "..."]:
     require_positive(sigma, "sigma", "exact.cir")
     check_key(key, "exact.cir")
     known = static_value([rate, mean, sigma]) if jnp.ndim(rate) == jnp.ndim(mean) == jnp.ndim(sigma) == 0 else None
-    squares = known is not None and 4 * known[0] * known[1] >= known[2] ** 2
-    t, rate, mean, sigma = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, rate, mean, sigma))
-    degrees = 4 * rate * mean / sigma**2
-    scale = sigma**2 * t * _mean_decay(rate * t) / 4
-    left = x0 * jnp.exp(-rate * t)  # scale * lambda
-    key, other = jax.random.split(key)
-    if squares:
-        z = jax.random.normal(other, x0.shape, x0.dtype)
-        half = jnp.maximum((degrees - 1) / 2, 0)
-        return (jnp.sqrt(scale) * z + jnp.sqrt(left)) ** 2 + 2 * scale * standard_gamma(key, half)
-    started = scale > 0
-    half = jnp.where(started, left / (2 * jnp.where(started, scale, 1.0)), 0.0)
-    n = jax.random.poisson(other, half).astype(x0.dtype)
-    x = 2 * scale * standard_gamma(key, degrees / 2 + n)
-    return jnp.where(x0 < 0, jnp.nan, jnp.where(started, x, left))
+    as_squares = known is not None and bool(4 * known[0] * known[1] >= known[2] ** 2)
+    return _cir(x0, t, rate, mean, sigma, key, as_squares)
+
+
+@jax.jit
+def _goldstein_kac(x0, t, diffusivity, tau, key):
+    t, diffusivity, tau = _alike(x0, t, diffusivity, tau)
+    keys = jax.random.split(key, 4)
+    runs = jax.random.poisson(keys[0], t / (2 * tau)) + 1
+    there = standard_gamma(keys[1], ((runs + 1) // 2).astype(x0.dtype))
+    back = standard_gamma(keys[2], (runs // 2).astype(x0.dtype))
+    way = jnp.where(jax.random.bernoulli(keys[3], 0.5, x0.shape), 1.0, -1.0).astype(x0.dtype)
+    return x0 + way * jnp.sqrt(diffusivity / tau) * t * ((there - back) / (there + back))
 
 
 def goldstein_kac(x0, t, *, diffusivity, tau, key) -> Float[Array, "..."]:
@@ -148,13 +172,4 @@ def goldstein_kac(x0, t, *, diffusivity, tau, key) -> Float[Array, "..."]:
     for value, name in ((diffusivity, "diffusivity"), (tau, "tau")):
         require_positive(value, name, "exact.goldstein_kac")
     check_key(key, "exact.goldstein_kac")
-    t, diffusivity, tau = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, diffusivity, tau))
-    keys = jax.random.split(key, 4)
-    runs = jax.random.poisson(keys[0], t / (2 * tau)) + 1
-    there = standard_gamma(keys[1], ((runs + 1) // 2).astype(x0.dtype))
-    back = standard_gamma(keys[2], (runs // 2).astype(x0.dtype))
-    way = jnp.where(jax.random.bernoulli(keys[3], 0.5, x0.shape), 1.0, -1.0)
-    return x0 + way * jnp.sqrt(diffusivity / tau) * t * ((there - back) / (there + back))
-=======
-    return _ornstein_uhlenbeck(x0, t, rate, mean, sigma, key)
->>>>>>> main
+    return _goldstein_kac(x0, t, diffusivity, tau, key)
