@@ -1,5 +1,5 @@
 """The deterministic law: fields that spread, and how to compute them."""
 
-from diffbook.pde import heat, telegraph
+from diffbook.pde import fokker_planck, heat, telegraph
 
-__all__ = ["heat", "telegraph"]
+__all__ = ["fokker_planck", "heat", "telegraph"]

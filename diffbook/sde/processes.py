@@ -4,10 +4,11 @@ A parameter is a number or an array that broadcasts against x from the right (on
 traced, and changing its value costs no new compilation.
 """
 
+import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from diffbook._checks import require_finite, require_nonnegative
+from diffbook._checks import require, require_finite, require_nonnegative
 from diffbook.sde.process import SDE, zero
 
 
@@ -57,3 +58,43 @@ def ornstein_uhlenbeck(rate, mean, sigma) -> SDE:
     require_finite(mean, "mean", "ornstein_uhlenbeck")
     require_nonnegative(sigma, "sigma", "ornstein_uhlenbeck")
     return SDE(Partial(_relaxation, rate, mean), Partial(_constant, sigma))
+
+
+def force(potential, x):
+    """Minus the gradient of the potential, like x. Summed over points it is one function, and the points do not mix."""
+
+    def total(x):
+        energy = potential(x)
+        require(
+            jnp.shape(energy) in (x.shape[:-1], x.shape),
+            f"a potential maps points (..., d) to energies (...), got {jnp.shape(energy)} for points {x.shape}; "
+            "sum over the last axis alone, or write it elementwise",
+        )
+        return energy.sum()
+
+    return -jax.grad(total)(x)
+
+
+def _downhill(potential, x, t):
+    return force(potential, x)
+
+
+def langevin(potential, diffusivity) -> SDE:
+    r"""Downhill and shaken, $dX = -\nabla U(X)\,dt + \sqrt{2 D}\,dW$; equilibrium $e^{-U/D}/Z$. Overdamped, mobility one.
+
+    Args:
+      potential: U, (..., d) -> (...), length**2/time. One that acts on every number by itself, such as
+        `lambda x: x**2 / 2`, is read as the same U for each of them, in x of any shape.
+      diffusivity: D >= 0, length**2/time; the temperature, since the mobility is one.
+    Raises: ValueError: if D is negative or not finite, or, when simulated, the potential returns another shape. Traced
+      and negative, D gives NaN.
+    References: Langevin 1908 (with inertia: `underdamped_langevin`); chapter 4. The density's law: `pde.fokker_planck`.
+
+    >>> double_well = langevin(lambda x: ((x**2 - 1) ** 2).sum(-1), 0.2)
+    >>> double_well.drift(jnp.array([[0.5], [-2.0]]), 0.0)
+    Array([[ 1.5],
+           [24. ]], dtype=float32)
+    """
+    require(callable(potential), f"langevin needs potential to be a function, got {potential!r}; write lambda x: ...")
+    require_nonnegative(diffusivity, "diffusivity", "langevin")
+    return SDE(Partial(_downhill, potential), Partial(_free, diffusivity))
