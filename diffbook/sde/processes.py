@@ -80,7 +80,9 @@ def _downhill(potential, x, t):
 
 
 def langevin(potential, diffusivity) -> SDE:
-    r"""Downhill and shaken, $dX = -\nabla U(X)\,dt + \sqrt{2 D}\,dW$; equilibrium $e^{-U/D}/Z$. Overdamped, mobility one.
+    r"""Downhill and shaken, $dX = -\nabla U(X)\,dt + \sqrt{2 D}\,dW$; equilibrium $e^{-U/D}/Z$.
+
+    Without inertia (overdamped), and in units in which the mobility is one.
 
     Args:
       potential: U, (..., d) -> (...), length**2/time. One that acts on every number by itself, such as

@@ -43,7 +43,8 @@ def _shaken_velocity(friction, temperature, z, t):
 def underdamped_langevin(potential, *, friction, temperature) -> SDE:
     r"""A particle of mass one: $dx = v\,dt$, $dv = -(\nabla U + \gamma v)\,dt + \sqrt{2\gamma T}\,dW$.
 
-    Its equilibrium is exp(-(U + v**2/2)/T)/Z. At times much longer than 1/friction, x alone obeys `langevin` with drift -grad U/friction and D = T/friction.
+    Its equilibrium is exp(-(U + v**2/2)/T)/Z. Where friction is much faster than whatever the force does, x alone obeys
+    the equation of `langevin`, with U/friction in place of U and D = T/friction.
 
     Args:
       potential: U, (..., d) -> (...) or elementwise, as in `langevin`; energy per mass, length**2/time**2.
