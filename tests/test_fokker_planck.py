@@ -1,6 +1,5 @@
 """fokker_planck: against dense algebra, exact solutions, and the laws that every density obeys."""
 
-from decimal import Decimal, getcontext
 from functools import partial
 
 import jax
@@ -96,20 +95,17 @@ def test_laws_of_evolve(coefficients, n, diffusivity, dt, dtype, seed):
         assert jnp.isinf(before) or after <= before + 100 * eps
 
 
-@settings(deadline=None, max_examples=8, derandomize=True)
+@settings(deadline=None, max_examples=5, derandomize=True)
 @given(coefficients=landscapes, a=st.floats(-2, 2), seed=st.integers(0, 100))
 def test_evolve_is_linear_and_mirrors(coefficients, a, seed):
     with jax.enable_x64(True):
-        x = centres(30, 2.0)
+        x, potential = centres(30, 2.0), landscape(coefficients)
         p, q = jax.random.normal(jax.random.key(seed), (2, 30))  # signed, as perturbations are
-        potential = landscape(coefficients)
         evolve = partial(fp.evolve, x=x, diffusivity=0.5, dt=0.2, num_steps=4)
+        later = evolve(p, potential=potential)
         both = evolve(p + a * q, potential=potential)
-        np.testing.assert_allclose(
-            both, evolve(p, potential=potential) + a * evolve(q, potential=potential), atol=1e-13
-        )
-        mirrored = evolve(p[::-1], potential=lambda x: potential(-x))[::-1]
-        np.testing.assert_allclose(mirrored, evolve(p, potential=potential), atol=1e-13)
+        np.testing.assert_allclose(both, later + a * evolve(q, potential=potential), atol=1e-13)
+        np.testing.assert_allclose(evolve(p[::-1], potential=lambda x: potential(-x))[::-1], later, atol=1e-13)
 
 
 def test_relaxation_in_a_parabola_is_exact_to_first_order_in_dt():
@@ -139,46 +135,6 @@ def test_eigenvalues_between_walls_are_those_of_the_path():
         assert measured[0] == 0
 
 
-@pytest.mark.parametrize("n", [2, 3, 20])
-def test_eigenvalues_are_those_of_the_dense_matrix(n):
-    with jax.enable_x64(True):
-        x = centres(n, 2.0)
-        measured = fp.eigenvalues(x, potential=double_well, diffusivity=0.5, count=n)
-        generator = dense_generator(x, double_well, 0.5)
-        expected = np.sort(-np.linalg.eigvals(generator).real)
-        np.testing.assert_allclose(measured, expected, atol=1e-12 * np.abs(generator).max())
-
-
-def test_a_tiny_rate_has_all_its_digits():
-    """lambda_1 = 1e-27 beside rates of 1e+3, against the same chain in 80 decimal digits."""
-    getcontext().prec = 80
-    with jax.enable_x64(True):
-        n, diffusivity = 25, 1 / 64  # a power of two, so that the decimal chain has the same z
-        x = centres(n, 1.5)
-        measured = fp.eigenvalues(x, potential=double_well, diffusivity=diffusivity, count=2)[1]
-        u = [Decimal(float(v)) for v in double_well(x)]
-        scale = Decimal(diffusivity) / Decimal(float(x[1] - x[0])) ** 2
-    z = [(b - a) * 64 for a, b in zip(u, u[1:], strict=False)]
-    right = [scale * v / (v.exp() - 1) for v in z]
-    left = [scale * v / (1 - (-v).exp()) for v in z]
-
-    def count_below(rate):
-        pivot, below = right[0] - rate, 0
-        for i in range(n):
-            below += pivot < 0
-            if i < n - 1:
-                out = left[i] + (right[i + 1] if i + 1 < n - 1 else 0)
-                pivot = out - rate - right[i] * left[i] / pivot
-        return below
-
-    low, high = Decimal("1e-40"), Decimal(1)
-    for _ in range(120):
-        middle = (low * high).sqrt()
-        low, high = (middle, high) if count_below(middle) < 2 else (low, middle)
-    assert 1e-30 < float(low) < 1e-24
-    np.testing.assert_allclose(measured, float(low), rtol=1e-13)  # rounding of z, at most 50, and of n faces
-
-
 def test_parabola_has_integer_rates_and_second_order():
     with jax.enable_x64(True):
         error = [
@@ -189,35 +145,6 @@ def test_parabola_has_integer_rates_and_second_order():
         np.testing.assert_allclose(error[1], 0, atol=9 * 0.07**2 / 4)
 
 
-def test_a_mode_shrinks_by_one_over_one_plus_dt_lambda():
-    with jax.enable_x64(True):
-        x = centres(60, 2.0)
-        rate, modes = np.linalg.eig(dense_generator(x, double_well, 0.4))
-        k = np.argsort(-rate.real)[2]
-        mode = jnp.asarray(modes[:, k].real)
-        after = fp.evolve(mode, x=x, potential=double_well, diffusivity=0.4, dt=0.3, num_steps=1)
-        np.testing.assert_allclose(after, mode / (1 - 0.3 * rate[k].real), atol=1e-12)
-
-
-def test_gradients():
-    with jax.enable_x64(True):
-        x, h = centres(60, 2.0), 1e-5
-
-        def rates(height):
-            return fp.eigenvalues(x, potential=lambda x: height * double_well(x), diffusivity=0.2, count=4)
-
-        numeric = (rates(1 + h) - rates(1 - h)) / (2 * h)
-        np.testing.assert_allclose(jax.jacfwd(rates)(1.0), numeric, rtol=1e-6, atol=1e-14)
-        np.testing.assert_allclose(jax.jacrev(rates)(1.0), numeric, rtol=1e-6, atol=1e-14)
-
-        def mean(height):
-            kwargs = {"potential": lambda x: height * double_well(x), "diffusivity": 0.2}
-            p = fp.evolve(bump(x, -1, 0.3), x=x, **kwargs, dt=0.5, num_steps=8)
-            return (p * x).sum()
-
-        np.testing.assert_allclose(jax.grad(mean)(1.0), (mean(1 + h) - mean(1 - h)) / (2 * h), rtol=1e-6)
-
-
 def test_jit_and_vmap():
     x = centres(32, 2.0, jnp.float32)
     densities = jnp.stack([bump(x, m, 0.3) for m in (-1.0, 0.0, 0.5)])
@@ -225,8 +152,7 @@ def test_jit_and_vmap():
     np.testing.assert_allclose(jax.jit(jax.vmap(evolve))(densities)[2], evolve(densities[2]), rtol=1e-5, atol=1e-7)
     spectrum = jax.vmap(lambda d: fp.eigenvalues(x, potential=double_well, diffusivity=d, count=3))
     measured = spectrum(jnp.array([0.2, 0.5]))
-    single = fp.eigenvalues(x, potential=double_well, diffusivity=0.5, count=3)
-    np.testing.assert_allclose(measured[1], single, rtol=1e-5)
+    np.testing.assert_allclose(measured[1], spectrum(jnp.array([0.5]))[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
@@ -243,13 +169,6 @@ def test_exports(platform):
         assert jax.export.export(jax.jit(function), platforms=[platform])(x).platforms == (platform,)
 
 
-def test_no_steps_and_nothing_there():
-    x = centres(8, 1.0, jnp.float32)
-    kwargs = {"x": x, "potential": double_well, "diffusivity": 1.0, "dt": 0.1}
-    np.testing.assert_array_equal(fp.evolve(x, **kwargs, num_steps=0), x)
-    np.testing.assert_array_equal(fp.evolve(jnp.zeros(8), **kwargs, num_steps=3), jnp.zeros(8))
-
-
 def test_a_cliff_stops_everything():
     """Across a wall of 2000 in units of D nothing passes, and no number overflows."""
     x = centres(10, 1.0, jnp.float32)
@@ -261,10 +180,28 @@ def test_a_cliff_stops_everything():
     assert rates[1] == 0 and jnp.isfinite(rates[2]) and rates[2] > 0
 
 
+def test_gradient_of_a_rate_in_the_height_of_the_barrier():
+    with jax.enable_x64(True):
+        x, h = centres(60, 2.0), 1e-5
+
+        @jax.jit
+        def rate(height):
+            return fp.eigenvalues(x, potential=lambda x: height * double_well(x), diffusivity=0.2, count=2)[1]
+
+        np.testing.assert_allclose(jax.jit(jax.grad(rate))(1.0), (rate(1 + h) - rate(1 - h)) / (2 * h), rtol=1e-6)
+
+
+def test_no_steps_and_nothing_there():
+    x = centres(8, 1.0, jnp.float32)
+    kwargs = {"x": x, "potential": double_well, "diffusivity": 1.0, "dt": 0.1}
+    np.testing.assert_array_equal(fp.evolve(x, **kwargs, num_steps=0), x)
+    np.testing.assert_array_equal(fp.evolve(jnp.zeros(8), **kwargs, num_steps=3), jnp.zeros(8))
+
+
 def test_entropies_of_gaussians():
     with jax.enable_x64(True):
         x = centres(400, 8.0)
-        p, q = bump(x, 0.5, 0.7), bump(x, 0.0, 1.0)
+        p, q, half = bump(x, 0.5, 0.7), bump(x, 0.0, 1.0), jnp.where(x > 0, 1 / 8, 0.0)
         np.testing.assert_allclose(fp.entropy(p, x), 0.5 * np.log(2 * np.pi * np.e * 0.49), atol=1e-12)
         expected = 0.5 * (0.49 + 0.25 - 1 - np.log(0.49))
         np.testing.assert_allclose(fp.relative_entropy(p, q, x), expected, atol=1e-12)
@@ -273,13 +210,8 @@ def test_entropies_of_gaussians():
         free = partial(fp.free_energy, x=x, potential=well, diffusivity=1.0)
         np.testing.assert_allclose(free(q), -0.5 * np.log(2 * np.pi), atol=1e-12)
         np.testing.assert_allclose(free(p) - free(q), expected, atol=1e-12)
-
-
-def test_relative_entropy_where_one_vanishes():
-    x = centres(4, 1.0, jnp.float32)
-    left, everywhere = jnp.array([1.0, 1.0, 0.0, 0.0]), jnp.full(4, 0.5)
-    np.testing.assert_allclose(fp.relative_entropy(left, everywhere, x), np.log(2), rtol=1e-6)
-    assert jnp.isinf(fp.relative_entropy(everywhere, left, x))
+        np.testing.assert_allclose(fp.relative_entropy(half, jnp.full(400, 1 / 16), x), np.log(2), rtol=1e-12)
+        assert jnp.isinf(fp.relative_entropy(p, half, x))
 
 
 X, P = jnp.linspace(-1.0, 1.0, 8), jnp.ones(8)
@@ -291,8 +223,6 @@ GOOD = {"x": X, "potential": double_well, "diffusivity": 1.0}
     [
         (lambda: fp.evolve(P[:5], **GOOD, dt=0.1, num_steps=1), r"got p of shape \(5,\) and x of shape \(8,\)"),
         (lambda: fp.evolve(P, **GOOD, dt=-0.1, num_steps=1), "needs dt > 0, got dt=-0.1"),
-        (lambda: fp.evolve(P, **GOOD, dt=jnp.nan, num_steps=1), "needs dt > 0, got dt=nan"),
-        (lambda: fp.evolve(P, **GOOD, dt=0.1, num_steps=-1), "needs num_steps >= 0, got num_steps=-1"),
         (
             lambda: fp.evolve(P.astype(int), **GOOD, dt=0.1, num_steps=1),
             r"got p of dtype int32; pass p.astype\(float\)",
@@ -302,16 +232,12 @@ GOOD = {"x": X, "potential": double_well, "diffusivity": 1.0}
         (lambda: fp.evolve(P, **GOOD | {"potential": lambda x: x.sum()}, dt=0.1, num_steps=1), "over the last axis"),
         (lambda: fp.stationary(X, potential=lambda x: 1 / (x * 0), diffusivity=1.0), r"got potential\(x\) with 8 of 8"),
         (lambda: fp.stationary(X[:1], potential=well, diffusivity=1.0), "at least two cells"),
-        (lambda: fp.stationary(X[:0], potential=well, diffusivity=1.0), "at least two cells"),
         (lambda: fp.stationary(X[::-1], potential=well, diffusivity=1.0), "x to rise by even steps"),
         (lambda: fp.stationary(X**3, potential=well, diffusivity=1.0), "x to rise by even steps"),
         (lambda: fp.stationary(X, potential=well, diffusivity=0.0), "got diffusivity=0.0"),
         (lambda: fp.eigenvalues(X, potential=well, diffusivity=1.0, count=9), "count <= n = 8 cells, got count=9"),
-        (lambda: fp.eigenvalues(X, potential=well, diffusivity=1.0, count=0), "count >= 1, got count=0"),
         (lambda: fp.entropy(-P, X), "needs p >= 0"),
         (lambda: fp.relative_entropy(P, -P, X), "needs q >= 0"),
-        (lambda: fp.relative_entropy(P, P[:3], X), r"got q of shape \(3,\)"),
-        (lambda: fp.free_energy(-P, X, potential=well, diffusivity=1.0), "needs p >= 0"),
     ],
 )
 def test_bad_input(call, message):
