@@ -60,7 +60,7 @@ def require_floating(x, name, where):
 def require_finite(x, name, where):
     """Refuse NaN and infinity in the array `x`; the test runs on the array's own device."""
     if is_static(x):
-        with jax.ensure_compile_time_eval():  # x may be a constant inside a function that is being traced
+        with jax.ensure_compile_time_eval():  # a constant inside someone's jit can be looked at too
             bad = int(jnp.sum(~jnp.isfinite(x)))
         require(
             bad == 0,
