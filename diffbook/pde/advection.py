@@ -47,7 +47,7 @@ def mpdata(u: Float[Array, " n"], *, courant, num_steps, passes=2) -> Float[Arra
         Both are static integers.
     Returns: the field C * num_steps cells further on, shape `(n,)`; keeps `u.sum()` and `u >= 0`, not the maximum.
     Raises: ValueError: as `upwind`, or if `passes < 1`.
-    References: Smolarkiewicz 1983, eqs. (9)-(13). Derived in chapter 5.
+    References: Smolarkiewicz 1983. Derived in chapter 5.
 
     >>> import jax.numpy as jnp
     >>> print(mpdata(jnp.array([0.0, 1, 2, 1, 0, 0]), courant=1.0, num_steps=2))  # C = 1 is exact

@@ -1,0 +1,1 @@
+"""Systems that use what the other parts provide, one file each."""
