@@ -20,7 +20,11 @@ VENV := .venv/bin/python
 export PYTHONHASHSEED := 0
 export JAX_PLATFORMS := cpu
 
-.PHONY: book test serve notebooks bench lint format lock clean environment
+.PHONY: help book test serve notebooks bench lint format lock clean environment
+
+# The first target is what plain `make` does.
+help:
+	@sed -n '2,10s/^#   //p' Makefile
 
 book: environment
 	@$(VENV) tools/build_book.py

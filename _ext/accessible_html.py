@@ -1,7 +1,5 @@
 """Small repairs of theme and docutils mark-up that axe-core reports."""
 
-import re
-
 
 def _repair(app, pagename, templatename, context, doctree):
     body = context.get("body")
@@ -9,8 +7,6 @@ def _repair(app, pagename, templatename, context, doctree):
         # docutils: role="list" whose children are role="doc-biblioentry" is invalid ARIA.
         body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         body = body.replace(' role="doc-biblioentry"', "")
-        # What may scroll sideways inside its own box must be reachable by keyboard.
-        body = re.sub(r"<pre>", '<pre tabindex="0">', body)
         context["body"] = body
 
 

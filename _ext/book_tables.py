@@ -10,6 +10,7 @@ _build/runtime.json and _build/current/, written by tools/build_book.py.
 
 import base64
 import json
+import math
 import sys
 from html import escape
 from pathlib import Path
@@ -43,13 +44,22 @@ def _cell(text, kind=""):
     return f'<td class="{kind}">{text}</td>' if kind else f"<td>{text}</td>"
 
 
-def _number(value):
-    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e")
+def _number(value, resolution=0.0):
+    """Four digits, or as many as show the size of the tolerance."""
+    digits = 4
+    if resolution and value:
+        digits = max(4, math.floor(math.log10(abs(value))) - math.floor(math.log10(resolution)) + 3)
+    return f"{value:.{min(digits, 15)}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _resolution(claim):
+    scale = abs(claim.get("expected", 1.0)) if claim["tolerance_kind"] == "rtol" else 1.0
+    return claim["tolerance"] * scale
 
 
 def _expected(claim):
     if claim["kind"] == "check":
-        return _number(claim["expected"])
+        return _number(claim["expected"], _resolution(claim))
     limits = [f"≥ {_number(claim['above'])}"] if "above" in claim else []
     limits += [f"≤ {_number(claim['below'])}"] if "below" in claim else []
     return "<br>".join(limits)
@@ -76,31 +86,34 @@ def _margin(claim):
     return "no deviation" if share == 0 else f"{share:.0%} used" if share >= 0.01 else "under 1% used"
 
 
+def _claim_row(claim, link):
+    measured = _number(claim["measured"], _resolution(claim))
+    if claim["size"] > 1:
+        measured += f"<br>worst of {claim['size']}"
+    return [
+        f'<th scope="row"><a href="{link}#claim-{claim["name"]}">{claim["name"]}</a></th>',
+        _cell(measured, "number"),
+        _cell(_expected(claim), "number"),
+        _cell(_tolerance(claim), "number"),
+        _cell(_margin(claim)),
+        _cell(escape(claim["against"]) or "–"),
+    ]
+
+
 class ClaimsTable(SphinxDirective):
     def run(self):
         claims = _data(self.env, "claims.json")
-        result = []
+        header = ["claim", "measured", "expected", "tolerance", "margin", "against"]
+        result = [nodes.paragraph("", f"The book makes {len(claims)} claims; in this build all of them hold.")]
         for chapter in dict.fromkeys(claim["chapter"] for claim in claims):
             mine = [claim for claim in claims if claim["chapter"] == chapter]
             link = self.env.app.builder.get_relative_uri(self.env.docname, chapter)
-            rows = [
-                [
-                    f'<th scope="row"><a href="{link}#claim-{claim["name"]}">{claim["name"]}</a></th>',
-                    _cell(
-                        _number(claim["measured"]) + (f"<br>worst of {claim['size']}" if claim["size"] > 1 else ""),
-                        "number",
-                    ),
-                    _cell(_expected(claim), "number"),
-                    _cell(_tolerance(claim), "number"),
-                    _cell(_margin(claim)),
-                    _cell(escape(claim["against"]) or "–"),
-                ]
-                for claim in mine
-            ]
-            header = ["claim", "measured", "expected", "tolerance", "margin", "against"]
             title = mine[0]["title"]
-            result += [nodes.rubric("", f"{title}: {len(mine)} claims"), _table(f"Claims of {title}", header, rows)]
-        return [nodes.paragraph("", f"The book makes {len(claims)} claims; in this build all of them hold."), *result]
+            section = nodes.section(ids=[f"claims-{Path(chapter).name}"])
+            rows = [_claim_row(claim, link) for claim in mine]
+            section += [nodes.title("", title), _table(f"Claims of {title}", header, rows)]
+            result.append(section)
+        return result
 
 
 class RuntimeTable(SphinxDirective):

@@ -1,4 +1,4 @@
-"""Serve MathJax and the book's own style from the book itself, so that no page asks another server for anything.
+"""Serve MathJax, fonts and the book's own style from the book itself, so that no page asks another server for anything.
 
 The folders are added here and not with `html_static_path` in _config.yml, because Jupyter Book turns every *.js below a
 configured static path into a <script> on every page. No widget bundle is loaded either: players are plain HTML.
@@ -19,5 +19,4 @@ def _use_vendor(app, config):
 def setup(app):
     app.connect("config-inited", _use_vendor, priority=100)
     app.add_css_file("book.css", priority=900)
-    app.add_js_file("book.js", priority=900, loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

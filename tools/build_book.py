@@ -104,7 +104,7 @@ def write_tables(names):
 def site_key():
     """Hash of what shapes every page; Sphinx alone would not notice a change of these."""
     digest = hashlib.sha256()
-    roots = ["_config.yml", "_toc.yml", "_ext", "_templates", "tools", "vendor/mathjax/SHA256SUMS", "requirements.txt"]
+    roots = ["_config.yml", "_toc.yml", "_ext", "_templates", "tools", "vendor", "requirements.txt"]
     for root in roots:
         path = book.ROOT / root
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

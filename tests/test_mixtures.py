@@ -1,0 +1,112 @@
+"""Mixtures: density against SciPy, score against the density's gradient, noising against Monte Carlo."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from scipy import stats
+
+from diffbook.generative import GaussianMixture, perturb, straight, vp_linear
+
+WEIGHTS, MEANS = np.array([0.2, 0.5, 0.3]), np.array([[0.0, 1.0], [-2.0, 0.5], [3.0, -1.0]])
+
+
+@pytest.fixture(params=["one width", "a width per direction"])
+def mixture(request):
+    with jax.enable_x64(True):
+        stds = np.array([0.5, 1.0, 0.3])
+        if request.param != "one width":
+            stds = np.array([[0.5, 0.2], [1.0, 2.0], [0.3, 0.3]])
+        yield GaussianMixture(jnp.asarray(WEIGHTS), jnp.asarray(MEANS), jnp.asarray(stds))
+
+
+def test_density_is_scipys(mixture):
+    x = np.random.default_rng(0).normal(size=(4, 5, 2)) * 2
+    parts = [
+        w * stats.multivariate_normal(m, np.diag(s**2)).pdf(x)
+        for w, m, s in zip(WEIGHTS, MEANS, np.asarray(mixture.stds), strict=True)
+    ]
+    got = mixture.log_prob(jnp.asarray(x))
+    assert got.shape == (4, 5)
+    np.testing.assert_allclose(got, np.log(sum(parts)), rtol=1e-12)
+
+
+def test_score_is_the_gradient(mixture):
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(7, 2)) * 2)
+    np.testing.assert_allclose(mixture.score(x), jax.vmap(jax.grad(mixture.log_prob))(x), rtol=1e-10, atol=1e-12)
+    assert mixture.score(x[0]).shape == (2,)
+
+
+def test_far_tails_keep_their_score():
+    """At 200 widths the density is exp(-20000), far below float32."""
+    mixture = GaussianMixture(jnp.array([0.5, 0.5]), jnp.array([[-1.0], [1.0]]), jnp.array([1.0, 1.0]))
+    np.testing.assert_allclose(mixture.score(jnp.array([[200.0], [-200.0]]))[:, 0], [-199.0, 199.0], rtol=1e-6)
+    assert bool(jnp.isfinite(mixture.log_prob(jnp.array([[200.0]]))).all())
+
+
+def test_samples_have_the_mixtures_moments(mixture):
+    n = 100_000
+    x = np.asarray(mixture.sample(jax.random.key(0), n))
+    mean = WEIGHTS @ MEANS
+    var = WEIGHTS @ (np.asarray(mixture.stds) ** 2 + MEANS**2) - mean**2
+    assert np.all(np.abs(x.mean(0) - mean) < 4 * np.sqrt(var / n))
+    fourth = ((x - mean) ** 4).mean(0)
+    assert np.all(np.abs(x.var(0) - var) < 4 * np.sqrt((fourth - var**2) / n))
+
+
+@pytest.mark.parametrize("schedule", [vp_linear(), straight()])
+def test_diffused_is_the_law_of_perturbed_samples(mixture, schedule):
+    """The mean of any function may serve as witness; log p_t itself is one that sees every direction."""
+    n, t = 100_000, 0.3
+    x0 = mixture.sample(jax.random.key(0), n)
+    x = perturb(x0, t, jax.random.normal(jax.random.key(1), x0.shape, x0.dtype), schedule)
+    noisy = mixture.diffused(schedule, t)
+    y = noisy.sample(jax.random.key(2), n)
+    for witness in (noisy.log_prob, lambda z: jnp.sin(z).sum(-1), lambda z: (z**2).sum(-1)):
+        a, b = witness(x), witness(y)
+        assert abs(float(a.mean() - b.mean())) < 4 * float(jnp.sqrt((a.var() + b.var()) / n))
+
+
+def test_diffused_ends(mixture):
+    start = mixture.diffused(vp_linear(), 0.0)
+    np.testing.assert_allclose(start.means, mixture.means)
+    np.testing.assert_allclose(start.stds, mixture.stds)
+    end = mixture.diffused(straight(), 1.0)
+    np.testing.assert_allclose(end.score(jnp.ones((1, 2))), -jnp.ones((1, 2)), rtol=1e-12)
+
+
+def test_one_component_score_is_linear():
+    with jax.enable_x64(True):
+        single = GaussianMixture(jnp.ones(1), jnp.array([[1.0, 2.0]]), jnp.array([0.5]))
+        x = jnp.array([[0.0, 0.0]])
+        np.testing.assert_allclose(single.score(x), (jnp.array([[1.0, 2.0]]) - x) / 0.25)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_exports_and_passes_through_jit(mixture, platform):
+    def f(mixture, key, x, t):
+        noisy = mixture.diffused(vp_linear(), t)
+        return noisy.score(x), noisy.log_prob(x), noisy.sample(key, 3)
+
+    args = (mixture, jax.random.key(0), jnp.ones((4, 2)), jnp.asarray(0.3))
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
+    assert export.export(jax.jit(f), platforms=[platform])(*shapes).platforms == (platform,)
+    for together, alone in zip(jax.jit(f)(*args), f(*args), strict=True):
+        np.testing.assert_allclose(together, alone, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([0.5, 0.6], [[0.0], [1.0]], [1.0, 1.0]), "sum 1"),
+        (([1.5, -0.5], [[0.0], [1.0]], [1.0, 1.0]), "weights > 0"),
+        (([0.5, 0.5], [[0.0], [1.0]], [1.0, 0.0]), "stds > 0"),
+        (([0.5, 0.5], [0.0, 1.0], [1.0, 1.0]), r"write means\[:, None\]"),
+        (([1.0], [[0.0], [1.0]], [1.0, 1.0]), "needs shapes"),
+        (([1.0], [[0.0]], [float("nan")]), "stds > 0"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(*map(jnp.array, arguments))

@@ -1,0 +1,122 @@
+"""What Colab does: each notebook alone in an empty folder, in an environment that has jax but not this package.
+
+The numbers it then measures are those of the built book, to the bit: the same code gives the same book twice.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from chapters import chapters, claims, current  # noqa: E402
+
+pytestmark = pytest.mark.long
+
+# What Colab has of the package's dependencies; pip has to find the rest.
+PRESENT = (
+    "jax flax numpy optax orbax-checkpoint scipy matplotlib scikit-learn pooch tqdm pip ipykernel nbclient".split()
+)
+KEPT = ["jax", "jaxlib", "flax", "numpy"]
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+nb = nbformat.read(sys.argv[1], 4)
+NotebookClient(nb, timeout=900, record_timing=False, resources={"metadata": {"path": "."}}).execute()
+nbformat.write(nb, sys.argv[2])
+"""
+VERSIONS = (
+    "import importlib.metadata, json, sys; print(json.dumps({n: importlib.metadata.version(n) for n in sys.argv[1:]}))"
+)
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command[:6]))} …\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def uv(*arguments, **options):
+    return run(sys.executable, "-m", "uv", *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package as others would install it."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "diffbook", source / "diffbook", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    uv("build", "--quiet", "--wheel", "--out-dir", source / "dist", source)
+    (wheel,) = (source / "dist").glob("*.whl")
+    return wheel
+
+
+def environment(folder, *packages, pins=()):
+    uv("venv", "--quiet", "--python", sys.executable, folder)
+    python = folder / "bin" / "python"
+    uv("pip", "install", "--quiet", "--python", python, *pins, *packages)
+    return python
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_notebook_runs_alone(name, wheel, tmp_path):
+    pins = tmp_path / "pins.txt"  # what the book was built with
+    pins.write_text("\n".join(f"{d.name}=={d.version}" for d in distributions() if d.name != "diffbook"))
+    python = environment(tmp_path / "venv", *PRESENT, pins=["--constraints", pins])
+    before = json.loads(run(python, "-c", VERSIONS, *KEPT))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(ROOT / f"{name}.ipynb", alone / "notebook.ipynb")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "JUPYTER"))}
+    settings = {"DIFFBOOK_SOURCE": str(wheel), "JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": str(tmp_path / "ipython")}
+    run(python, "-c", RUN, "notebook.ipynb", tmp_path / "done.ipynb", cwd=alone, env=kept | settings)
+
+    assert json.loads(run(python, "-c", VERSIONS, *KEPT)) == before
+    where = "import diffbook, importlib.metadata as m; print(m.distribution('diffbook').read_text('direct_url.json'))"
+    assert wheel.name in json.loads(run(python, "-c", where, cwd=alone))["url"]
+    done = nbformat.read(tmp_path / "done.ipynb", 4)
+    assert claims_of(done) == claims_of(nbformat.read(current(name), 4))
+
+
+def claims_of(nb):
+    return {claim["name"]: claim["measured"] for claim in claims(nb)}
+
+
+def test_oldest_versions_that_the_package_admits(wheel, tmp_path):
+    """The lower bounds in pyproject.toml are real: with exactly those, pip installs nothing and the package works."""
+    oldest = ["--resolution", "lowest-direct", "--only-binary", ":all:", "--requirements", ROOT / "pyproject.toml"]
+    python = environment(tmp_path / "venv", pins=oldest)
+    uv("pip", "install", "--quiet", "--python", python, "pip")
+    bounds = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text()))
+    del bounds["setuptools"]
+    have = json.loads(run(python, "-c", VERSIONS, *bounds))
+    above = {name: (bounds[name], have[name]) for name in bounds if not have[name].startswith(bounds[name])}
+    assert sys.version_info[:2] > (3, 11) or not above  # newer Pythons have no wheels of the oldest
+    plan = tmp_path / "plan.json"
+    run(python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", plan, wheel)
+    assert [item["metadata"]["name"] for item in json.loads(plan.read_text())["install"]] == ["diffbook"]
+    uv("pip", "install", "--quiet", "--no-deps", "--python", python, wheel)
+    run(python, "-c", SMOKE, cwd=tmp_path)
+
+
+SMOKE = """
+import jax, jax.numpy as jnp
+from diffbook import claims, data, metrics, plotting
+from diffbook.pde import heat
+from diffbook.sde import ornstein_uhlenbeck, simulate
+from diffbook.generative import forward_sde, vp_linear
+u = jnp.zeros(16).at[8].set(1.0)
+claims.check("mass", heat.ftcs(u, r=0.25, num_steps=10).sum(), 1.0, atol=1e-6)
+ts = jnp.linspace(0.0, 1.0, 11)
+for sde in (ornstein_uhlenbeck(1.0, 0.0, 1.0), forward_sde(vp_linear())):
+    assert simulate(sde, jnp.zeros(8), ts, key=jax.random.key(0)).shape == (11, 8)
+"""
