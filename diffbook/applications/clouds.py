@@ -6,12 +6,14 @@ Two spectra appear. Condensation moves droplets at one speed in p = r^2, so it l
 
 import functools
 import math
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from jax.scipy.special import i1e
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from diffbook import _checks
 
@@ -40,7 +42,7 @@ def growth_parameter(temperature, pressure):
     References: Rogers and Yau 1989, chapter 7; saturation pressure Bolton 1980.
 
     >>> round(growth_parameter(283.15, 9e4) * 1e12)  # um^2/s
-    92
+    93
     """
     latent, vapour_gas = 2.5e6, 461.5  # J/kg, J/(kg K)
     saturation = 611.2 * np.exp(17.67 * (temperature - 273.15) / (temperature - 29.65))  # Pa
@@ -52,7 +54,7 @@ def growth_parameter(temperature, pressure):
 
 
 def east_marshall(radius):
-    r"""A measured cloud's spectrum, $n(r) = (n_0/r)\,\exp(-22\,(\log_{10} r/7\,\mu m)^2)$, per m^3 of air and m of radius.
+    r"""A measured cloud's spectrum, $n(r) = (n_0/r)\,\exp(-22\,(\log_{10} r/7\,\mu m)^2)$, per m^3 and m of radius.
 
     n_0 = 465 per cm^3 makes it 1 g of water in a kilogram of air.
     References: East and Marshall 1954, as normalised by Olesik et al. 2022.
@@ -79,7 +81,7 @@ def terminal_velocity(radius):
     number up to 1.07 mm, and one that knows surface tension up to 7 mm.
 
     >>> print(jnp.round(terminal_velocity(jnp.array([1e-5, 5e-4])), 3))  # a droplet and a raindrop 1 mm across
-    [0.012 4.015]
+    [0.012 4.005]
     """
     air, contrast, g = 1.204, 998.2 - 1.204, 9.80665  # kg/m^3, kg/m^3, m/s^2
     viscosity, tension, path = 1.818e-5, 0.07275, 6.62e-8  # kg/(m s), N/m, m
@@ -143,7 +145,7 @@ def golovin_exact(mass, t, *, number, mean_mass, b=1.5):
 
 
 def mass_bins(smallest, largest, per_doubling):
-    """Masses in equal ratio, `per_doubling` of them to a factor of two, from radius `smallest` to at least `largest`, m.
+    """Masses in equal ratio, kg, `per_doubling` to a factor of two, from radius `smallest` to `largest` (m) or just above.
 
     >>> print(mass_bins(1e-6, 2e-6, per_doubling=1) / mass_of(1e-6))
     [1. 2. 4. 8.]
@@ -156,9 +158,10 @@ def mass_bins(smallest, largest, per_doubling):
 
 
 def keep_both(m, mass):
-    """Where a drop of mass `m` between two bins goes: to both, so that number and mass are kept (Kovetz and Olund 1969).
+    """Where a drop of mass `m` between two bins goes: to both, so that number and mass are kept.
 
     Returns: lower index, shape of m, and the shares of one drop that go to it and to the next.
+    References: Kovetz and Olund 1969; Kumar and Ramkrishna 1996.
     """
     low = np.clip(np.searchsorted(mass, m * (1 + 1e-12), side="right") - 1, 0, mass.size - 2)
     share = (m - mass[low]) / (mass[low + 1] - mass[low])
@@ -177,7 +180,7 @@ def to_bins(m, number, mass, placement=keep_both):
     m, number = np.asarray(m, np.float64).ravel(), np.asarray(number, np.float64).ravel()
     _checks.require(
         m.size == 0 or (m.min() >= mass[0] * (1 - 1e-9) and m.max() <= mass[-1] * (1 + 1e-9)),
-        f"to_bins needs masses within [{mass[0]:.3g}, {mass[-1]:.3g}] kg, got [{m.min():.3g}, {m.max():.3g}]; widen mass_bins",
+        f"to_bins needs masses within {mass[0]:.3g} and {mass[-1]:.3g} kg, got them outside; widen mass_bins",
     )
     low, here, there = placement(np.clip(m, mass[0], mass[-1]), mass)
     bins = np.zeros(mass.size)
@@ -187,20 +190,20 @@ def to_bins(m, number, mass, placement=keep_both):
 
 
 def coalesce(
-    number: Float[Array, " n"], *, mass, kernel, dt, num_steps, placement=keep_both
+    number: Shaped[ArrayLike, "..."], *, mass, kernel, dt: ArrayLike, num_steps: SupportsIndex, placement=keep_both
 ) -> Float[Array, " n"]:
-    r"""Stochastic collection, $\dot n_k = \tfrac12\sum_{i+j\to k} K_{ij} n_i n_j - n_k \sum_j K_{kj} n_j$, by Heun's method.
+    r"""Stochastic collection, $\dot n_k = \tfrac12\sum_{i+j\to k} K_{ij} n_i n_j - n_k \sum_j K_{kj} n_j$, by Heun.
 
-    A pair's mass falls between two bins and is shared out by `placement`. On bins of equal ratio the shares depend on i - j
-    alone, which makes a step one small matrix product. What outgrows the last bin stays in it, mass kept.
+    A pair's mass falls between two bins and is shared out by `placement`. On bins of equal ratio the shares depend on
+    i - j alone, which makes a step one small matrix product. What outgrows the last bin stays in it, mass kept.
 
     Args:
       number: droplets per bin, 1/m^3, shape `(n,)`.
       mass: of the bins, kg, shape `(n,)`, in equal ratio of at most 2, as `mass_bins` gives them: static.
       kernel: K(m1, m2), m^3/s.  dt: time step, s.  num_steps: static integer.
       placement: `keep_both`, or `keep_mass` to see what goes wrong.
-    Returns: number per bin at num_steps * dt, shape `(n,)`; `(number * mass).sum()` is kept. Too large a dt turns numbers
-      negative: a few seconds suit a cloud.
+    Returns: number per bin at num_steps * dt, shape `(n,)`; `(number * mass).sum()` is kept. Too large a dt turns
+      numbers negative: a few seconds suit a cloud.
     Raises: ValueError: for other shapes, unequal ratios, negative or NaN number, or dt <= 0.
     References: Smoluchowski 1916; Kumar and Ramkrishna 1996 (fixed pivot).
     """
@@ -214,7 +217,8 @@ def coalesce(
     ratios = mass[1:] / mass[:-1]
     _checks.require(
         mass[0] > 0 and 1 < ratios[0] <= 2.0001 and np.allclose(ratios, ratios[0], rtol=1e-6),
-        f"{where} needs masses in one ratio above 1 and at most 2, got {ratios.min():.6g} to {ratios.max():.6g}; see mass_bins",
+        f"{where} needs masses in one ratio above 1 and at most 2, got {ratios.min():.6g} to {ratios.max():.6g}; "
+        "see mass_bins",
     )
     _checks.require_nonnegative(number, "number", where, "pass droplets per cubic metre of air, zero or above")
     _checks.require_positive(dt, "dt", where)

@@ -4,16 +4,18 @@ Periodic, one-dimensional, cell-centred. `courant` is C = c dt/dx, the part of a
 """
 
 import functools
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from diffbook import _checks
 
 
-def upwind(u: Float[Array, " n"], *, courant, num_steps) -> Float[Array, " n"]:
+def upwind(u: Shaped[ArrayLike, "..."], *, courant: ArrayLike, num_steps: SupportsIndex) -> Float[Array, " n"]:
     r"""Donor-cell advection, $u_i \leftarrow (1 - C)\,u_i + C\,u_{i-1}$.
 
     Each step moves a quantum one cell on with probability C, so a unit in one cell becomes Binomial(num_steps, C): the
@@ -35,7 +37,9 @@ def upwind(u: Float[Array, " n"], *, courant, num_steps) -> Float[Array, " n"]:
     return _upwind(u, courant, num_steps)
 
 
-def mpdata(u: Float[Array, " n"], *, courant, num_steps, passes=2) -> Float[Array, " n"]:
+def mpdata(
+    u: Shaped[ArrayLike, "..."], *, courant: ArrayLike, num_steps: SupportsIndex, passes: SupportsIndex = 2
+) -> Float[Array, " n"]:
     r"""Advection by upwind steps that undo their own diffusion (MPDATA, second order).
 
     Pass 1 is `upwind`. Each further pass is an upwind step with the velocity that carries back what the pass before

@@ -1,16 +1,18 @@
 """Grey radiation in cold matter: non-equilibrium diffusion, and transport that turns into it.
 
-Both solve for w, the radiation's energy density, and v, what it would be in equilibrium with the matter, on cells between
-two mirrors. The matter's heat capacity goes with the cube of its temperature, which makes the equations linear
-(Pomraning 1979; Su and Olson 1997). Lengths are in units of choice, times in length over the speed of light at eps = 1.
+Both solve for w, the radiation's energy density, and v, what it would be in equilibrium with the matter, on cells
+between two mirrors. The matter's heat capacity goes with the cube of its temperature, which makes the equations linear
+(Pomraning 1979; Su and Olson 1997). The unit of time is that of length over the speed of light (at eps = 1).
 """
 
 import functools
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from diffbook import _checks
 
@@ -19,7 +21,15 @@ _SAFE = 0.48  # of the von Neumann limit below, over all eps and the velocity se
 
 
 def diffusion(
-    w: Float[Array, " n"], v: Float[Array, " n"], *, opacity, absorption, source, dx, dt, num_steps
+    w: Shaped[ArrayLike, "..."],
+    v: Shaped[ArrayLike, "..."],
+    *,
+    opacity: ArrayLike,
+    absorption: ArrayLike,
+    source: Shaped[ArrayLike, "..."],
+    dx: ArrayLike,
+    dt: ArrayLike,
+    num_steps: SupportsIndex,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     r"""Non-equilibrium diffusion, $w_t = (w_x/3\kappa)_x + \kappa_a (v - w) + q$, $v_t = \kappa_a (w - v)$.
 
@@ -27,7 +37,7 @@ def diffusion(
 
     Args:
       w: radiation energy, shape `(n,)`.  v: matter's, in the same unit, shape `(n,)`.
-      opacity: kappa > 0, one per length.  absorption: kappa_a >= 0, one per length: the part of kappa that exchanges energy.
+      opacity: kappa > 0, one per length.  absorption: kappa_a >= 0, the part of it that exchanges energy.
       source: q, a number or shape `(n,)`, constant in time.  dx: cell size.  dt: time step.  num_steps: static integer.
     Returns: `(w, v)` at num_steps * dt; `(w + v).sum() * dx` grows by the source alone.
     Raises: ValueError: for other shapes, NaN, dx, dt or opacity not positive, absorption negative.
@@ -75,7 +85,7 @@ def _diffusion(w, v, opacity, absorption, source, dx, dt, num_steps):
 
 
 def gauss_legendre(num):
-    """Directions of S_N in slab geometry: cosines in (-1, 1) and weights of sum 1, each of shape `(num,)`; <mu^2> = 1/3.
+    """Directions of S_N in a slab: cosines in (-1, 1) and weights of sum 1, each of shape `(num,)`; <mu^2> = 1/3.
 
     >>> mu, weights = gauss_legendre(4)
     >>> print(round(float(weights @ mu**2), 12))
@@ -87,35 +97,37 @@ def gauss_legendre(num):
 
 
 def transport(
-    w: Float[Array, " n"],
-    v: Float[Array, " n"],
-    g: Float[Array, "faces directions"] | None = None,
+    w: Shaped[ArrayLike, "..."],
+    v: Shaped[ArrayLike, "..."],
+    g: Shaped[ArrayLike, "..."] | None = None,
     *,
     directions,
-    opacity,
-    absorption,
-    source,
-    eps,
-    dx,
-    dt,
-    num_steps,
+    opacity: ArrayLike,
+    absorption: ArrayLike,
+    source: Shaped[ArrayLike, "..."],
+    eps: ArrayLike,
+    dx: ArrayLike,
+    dt: ArrayLike,
+    num_steps: SupportsIndex,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, "faces directions"]]:
     r"""Transport of radiation in discrete directions, from streaming (eps = 1) to diffusion (eps -> 0).
 
-    $\epsilon f_t + \mu f_x = \frac{\kappa}{\epsilon}(w - f) + \epsilon\kappa_a (v - w) + \epsilon q$ for the intensity f in
-    direction mu, with $w = \langle f\rangle$ its mean, and $v_t = \kappa_a (w - v)$. Written as $f = w + \epsilon g$ with
-    $\langle g\rangle = 0$ on the faces, w and v in the cells; collisions and exchange are implicit. As eps -> 0 it is
-    an explicit scheme for `diffusion`, with the diffusivity <mu^2>/kappa that the directions give.
+    $\epsilon f_t + \mu f_x = \frac{\kappa}{\epsilon}(w - f) + \epsilon\kappa_a (v - w) + \epsilon q$ for the intensity
+    f in direction mu, with $w = \langle f\rangle$ its mean, and $v_t = \kappa_a (w - v)$. Written as
+    $f = w + \epsilon g$ with $\langle g\rangle = 0$ on the faces, w and v in the cells; collisions and exchange are
+    implicit. As eps -> 0 it is an explicit scheme for `diffusion`, with the diffusivity <mu^2>/kappa that the
+    directions give.
 
     Args:
       w, v: as in `diffusion`, shape `(n,)`.  g: anisotropic part, shape `(n + 1, directions)`; zero if left out.
       directions: `(mu, weights)`, symmetric, weights of sum 1: `gauss_legendre(num)` in slab geometry, or `([-1, 1],
         [.5, .5])`, which gives `goldstein_taylor`'s equations. The columns of g belong to rising mu.
       opacity, absorption, source: as in `diffusion`; eps**2 * absorption is at most opacity.
-      eps: > 0, mean free path over length.  dx: cell size.  dt: at most 0.48 (eps dx/max|mu| + kappa dx^2/(2 <mu^2>)).
+      eps: > 0, mean free path over length.  dx: cell size.
+      dt: at most 0.48 (eps dx/max|mu| + kappa dx^2/(2 <mu^2>)).  num_steps: static integer.
     Returns: `(w, v, g)` at num_steps * dt; `(w + v).sum() * dx` grows by the source alone.
-    Raises: ValueError: for other shapes, NaN, parameters out of range, unbalanced directions, dt above the bound. Traced
-      parameters are not looked at.
+    Raises: ValueError: for other shapes, NaN, parameters out of range, unbalanced directions, dt above the bound.
+      Traced parameters are not looked at.
     References: Lemou and Mieussens 2008. Derived in chapter 5.
     """
     where = "radiation.transport"
@@ -133,7 +145,7 @@ def transport(
     g = jnp.zeros((w.size + 1, mu.size), w.dtype) if g is None else _checks.require_floating(g, "g", where)
     _checks.require(
         g.shape == (w.size + 1, mu.size),
-        f"{where} needs g of shape (cells + 1, directions) = {(w.size + 1, mu.size)}, got {g.shape}; leave it out for zero",
+        f"{where} needs g of shape (cells + 1, directions) = {(w.size + 1, mu.size)}, got {g.shape}; leave it out",
     )
     for value, name in ((opacity, "opacity"), (eps, "eps"), (dx, "dx"), (dt, "dt")):
         _checks.require_positive(value, name, where)

@@ -4,24 +4,33 @@ Periodic, cell-centred.
 """
 
 import functools
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
 from diffbook import _checks
 
 
 def goldstein_taylor(
-    rho: Float[Array, " n"], j: Float[Array, " n"], *, sigma, eps, dx, dt, num_steps
+    rho: Shaped[ArrayLike, "..."],
+    j: Shaped[ArrayLike, "..."],
+    *,
+    sigma: Shaped[ArrayLike, "..."],
+    eps: ArrayLike,
+    dx: ArrayLike,
+    dt: ArrayLike,
+    num_steps: SupportsIndex,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     r"""Asymptotic-preserving steps of $\rho_t + j_x = 0$, $\epsilon^2 j_t + \rho_x = -\sigma j$.
 
     A walker of speed 1/eps crosses from one cell centre to the next without a net turn with probability
-    $T = 1/(1 + \sigma\,dx/2\epsilon)$, else it comes back into its cell; turning back is treated implicitly. All weights are
-    probabilities while dt <= eps dx + sigma dx^2/2, a step that does not shrink with eps. As eps -> 0 the scheme *is*
-    `heat.ftcs` with r = dt/(sigma dx^2); at sigma = 0 it is `advection.upwind` in both directions.
+    $T = 1/(1 + \sigma\,dx/2\epsilon)$, else it comes back into its cell; turning back is treated implicitly. All weights
+    are probabilities while dt <= eps dx + sigma dx^2/2, a step that does not shrink with eps. As eps -> 0 the scheme
+    *is* `heat.ftcs` with r = dt/(sigma dx^2); at sigma = 0 it is `advection.upwind` in both directions.
 
     Args:
       rho: density, shape `(n,)`, periodic.
@@ -30,8 +39,8 @@ def goldstein_taylor(
       eps: > 0, mean free path over length.  dx: cell size.  dt: time step.  num_steps: static integer.
     Returns: `(rho, j)` at num_steps * dt. Keeps `rho.sum()`, and `rho >= |eps j|` where it held. The limit eps -> 0 is
       diffusion with D = 1/sigma and j = -rho_x/sigma.
-    Raises: ValueError: for other shapes, NaN, eps <= 0 or sigma < 0, and for a dt above the bound. Traced parameters are
-      not looked at: with dt too large the result grows without bound.
+    Raises: ValueError: for other shapes, NaN, eps <= 0 or sigma < 0, and for a dt above the bound. Traced parameters
+      are not looked at: with dt too large the result grows without bound.
     References: Gosse and Toscani 2002. Derived in chapter 5.
 
     >>> import jax.numpy as jnp
