@@ -145,7 +145,7 @@ def golovin_exact(mass, t, *, number, mean_mass, b=1.5):
 
 
 def mass_bins(smallest, largest, per_doubling):
-    """Masses in equal ratio, kg, `per_doubling` to a factor of two, from radius `smallest` to `largest` (m) or just above.
+    """Masses in equal ratio, kg, `per_doubling` to a factor of two, from radius `smallest` to `largest`, m, or above.
 
     >>> print(mass_bins(1e-6, 2e-6, per_doubling=1) / mass_of(1e-6))
     [1. 2. 4. 8.]
@@ -233,7 +233,8 @@ def coalesce(
     shares[d, low - 1] += there
     shares[:, 0] -= 1  # the collector leaves its bin
     pairs = np.maximum(np.arange(n)[:, None] - d, 0)  # index of the partner
-    meet = np.asarray(jax.jit(kernel)(*(jnp.asarray(m) for m in (mass[:, None], mass[None, :]))), np.float64)
+    with jax.ensure_compile_time_eval():
+        meet = np.asarray(kernel(jnp.asarray(mass)[:, None], jnp.asarray(mass)[None, :]), np.float64)
     meet = np.where(np.eye(n, dtype=bool), 0.5, 1.0) * np.tril(meet)  # each pair once
     ladder = jnp.asarray(np.take_along_axis(meet, pairs, 1) * (np.arange(n)[:, None] >= d), number.dtype)
     shares, meet, ratio, dt = (jnp.asarray(x, number.dtype) for x in (shares, meet, ratios[0], dt))

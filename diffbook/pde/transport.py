@@ -28,8 +28,8 @@ def goldstein_taylor(
     r"""Asymptotic-preserving steps of $\rho_t + j_x = 0$, $\epsilon^2 j_t + \rho_x = -\sigma j$.
 
     A walker of speed 1/eps crosses from one cell centre to the next without a net turn with probability
-    $T = 1/(1 + \sigma\,dx/2\epsilon)$, else it comes back into its cell; turning back is treated implicitly. All weights
-    are probabilities while dt <= eps dx + sigma dx^2/2, a step that does not shrink with eps. As eps -> 0 the scheme
+    $T = 1/(1 + \sigma\,dx/2\epsilon)$, else it comes back into its cell; turning back is treated implicitly. All
+    weights are probabilities while dt <= eps dx + sigma dx^2/2, a step that does not shrink with eps. As eps -> 0 the scheme
     *is* `heat.ftcs` with r = dt/(sigma dx^2); at sigma = 0 it is `advection.upwind` in both directions.
 
     Args:
