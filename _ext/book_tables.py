@@ -176,9 +176,9 @@ class ChapterFigure(SphinxDirective):
             image["width"] = self.options["width"]
         figure = nodes.figure("", image, align="center")
         if self.content:
-            caption = nodes.paragraph()
-            self.state.nested_parse(self.content, self.content_offset, caption)
-            figure += nodes.caption("", "", *caption.children[0].children)
+            legend = nodes.legend()  # not a caption: its number is the one it has in its chapter
+            self.state.nested_parse(self.content, self.content_offset, legend)
+            figure += legend
         return figure
 
 

@@ -1,7 +1,7 @@
 """Roles for links that follow the repository's address, which only _config.yml states.
 
     {colab}`words <book/01_diffusion_law.ipynb>`      the notebook, opened in Colab
-    {repository}`words <CONTRIBUTING.md>`             a file or folder as the repository shows it; `words <.>` is its front
+    {repository}`words <CONTRIBUTING.md>`             a file or folder as the repository shows it; <.> is its front
 
 A path that does not exist is an error, so that no link leads nowhere.
 """

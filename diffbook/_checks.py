@@ -60,7 +60,8 @@ def require_floating(x, name, where):
 def require_finite(x, name, where):
     """Refuse NaN and infinity in the array `x`; the test runs on the array's own device."""
     if is_static(x):
-        bad = int(jnp.sum(~jnp.isfinite(x)))
+        with jax.ensure_compile_time_eval():  # a constant inside someone's jit can be looked at too
+            bad = int(jnp.sum(~jnp.isfinite(x)))
         require(
             bad == 0,
             f"{where} needs finite numbers, got {name} with {bad} of {jnp.size(x)} entries NaN or infinite; "

@@ -2,6 +2,7 @@
 
 Run by the Makefile with any Python >= 3.11, so only the standard library is used here. A file `.venv/ready` names what
 was installed; `.venv/installing` stands while an installation is under way, so one that was killed is started afresh.
+What it had started may outlive it, so that holds the lock too: it is handed down as standard input.
 
     python3 tools/environment.py            the pinned versions
     python3 tools/environment.py jax flax   the same, then the newest jax and flax
@@ -28,6 +29,10 @@ def wanted(newest):
     return f"{digest.hexdigest()[:16]} {sys.version_info[0]}.{sys.version_info[1]} {ROOT} {' '.join(newest)}".strip()
 
 
+def run(*command, lock, check=True):
+    return subprocess.run(command, stdin=lock, check=check)
+
+
 def works():
     """Whether the environment's Python starts and nothing was left half-done in it."""
     if (VENV / "installing").exists() or not PYTHON.exists():
@@ -37,21 +42,20 @@ def works():
     return answer.stdout.strip() == str(tuple(sys.version_info[:2]))
 
 
-def install(newest):
+def install(newest, lock):
     if not works():
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV])
-        if made.returncode:
+        if run(sys.executable, "-m", "venv", "--clear", VENV, lock=lock, check=False).returncode:
             sys.exit("python3 -m venv failed; on Debian and Ubuntu it needs the package python3-venv")
     (VENV / "ready").unlink(missing_ok=True)
     (VENV / "installing").touch()
     uv = re.search(r"^uv==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE).group()
     quiet = ["--quiet", "--disable-pip-version-check"]
-    subprocess.run([PYTHON, "-m", "pip", "install", *quiet, uv], check=True)
+    run(PYTHON, "-m", "pip", "install", *quiet, uv, lock=lock)
     uv_install = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON]
-    subprocess.run([*uv_install, "--requirements", ROOT / "requirements.txt"], check=True)
+    run(*uv_install, "--requirements", ROOT / "requirements.txt", lock=lock)
     if newest:
-        subprocess.run([*uv_install, "--upgrade", *newest], check=True)
-    subprocess.run([*uv_install, "--no-deps", "--editable", ROOT], check=True)
+        run(*uv_install, "--upgrade", *newest, lock=lock)
+    run(*uv_install, "--no-deps", "--editable", ROOT, lock=lock)
     (VENV / "installing").unlink()
 
 
@@ -61,13 +65,17 @@ def main(newest):
     ready = VENV / "ready"
     VENV.mkdir(exist_ok=True)
     with open(ROOT / ".venv.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second make waits here and then finds the work done
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("environment: another make is at work on .venv; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if ready.exists() and ready.read_text() == wanted(newest) and PYTHON.exists():
             return
         start = time.monotonic()
         print("environment: installing what requirements.txt pins into .venv", flush=True)
         try:
-            install(newest)
+            install(newest, lock)
         except subprocess.CalledProcessError as error:
             sys.exit(f"environment: {' '.join(map(str, error.cmd))} failed; the next make starts afresh")
         ready.write_text(wanted(newest))

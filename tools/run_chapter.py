@@ -80,7 +80,9 @@ def execute(nb, folder):
     try:
         client.execute(env=kernel_environment(folder))
     except CellExecutionError as error:
-        say(failed=f"{error.ename}: {error.evalue}", traceback=_ANSI.sub("", error.traceback), source=seen[-1].source)
+        traceback = "\n".join("\n".join(o.traceback[2:]) for o in seen[-1].outputs if o.output_type == "error")
+        failed = f"{error.ename}: {error.evalue}".splitlines()[0]
+        say(failed=failed, source=seen[-1].source, traceback=_ANSI.sub("", traceback))
         sys.exit(1)
     except CellTimeoutError:
         say(failed=f"still running after {TIMEOUT} s", source=seen[-1].source)

@@ -67,7 +67,8 @@ def restore(directory, like, *, about: dict):
             )
         with _checkpointer() as checkpointer:
             raw = checkpointer.restore(_folder(directory, step), jax.tree.map(_abstract, _raw(like)))
-        return step, jax.tree.map(_cook, raw, like)
+        leaves = [_cook(raw[str(i)], leaf) for i, leaf in enumerate(jax.tree.leaves(like))]
+        return step, jax.tree.unflatten(jax.tree.structure(like), leaves)
     return None
 
 

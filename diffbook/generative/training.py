@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from diffbook.generative import checkpoint as checkpoints
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Minibatches:
     """`minibatches(...)(step)`: the batch of that step, whoever asks and however often."""
 
@@ -37,7 +38,8 @@ def minibatches(arrays, batch_size: int, *, key, sharding=None) -> Minibatches:
     Args:
       arrays: tuple of arrays with equal first axis, e.g. (images, labels).
       batch_size: rows per batch.  key: typed random key.
-      sharding: spreads the rows of a batch over devices, e.g. NamedSharding(mesh, P("data")).
+      sharding: spreads the rows of a batch over devices, e.g. NamedSharding(mesh, P("data")) with a mesh of
+        Auto axes.
     Returns: a callable, step -> tuple of arrays.
     Raises: ValueError: for arrays of unequal length or a bad size.
 
@@ -61,14 +63,14 @@ def minibatches(arrays, batch_size: int, *, key, sharding=None) -> Minibatches:
 class State:
     """All that changes in training: parameters, their moving average, the optimizer's and the layers' own state."""
 
-    params: nnx.State
-    average: nnx.State
-    optimizer: object
-    rest: nnx.State
+    params: Any
+    average: Any
+    optimizer: Any
+    rest: Any
     step: jax.Array
 
 
-def initial_state(model, optimizer) -> tuple[nnx.GraphDef, State]:
+def initial_state(model, optimizer) -> tuple[Any, State]:
     """The static half of the model, and the state at step 0. The arrays are copies: training gives them away."""
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     copy = functools.partial(jax.tree.map, jnp.copy)
@@ -164,14 +166,19 @@ def _run(model, batches, loss, num_steps, key, optimizer, ema, every, checkpoint
         step, state = found
         require(step <= num_steps, f"fit needs num_steps >= the {step} of the checkpoint, got {num_steps=}")
     strides = (every,) if checkpoint is None else (every, save_every)
-    advance = _compiled(batches, graph, loss, optimizer, ema, every)
+    leaves = jax.tree.leaves(batches)
+    plain = (
+        batches if len(leaves) == 1 and leaves[0] is batches else None
+    )  # a function is no argument of a compiled one
+    batches = batches if plain is None else None
+    fixed = dict(plain=plain, graph=graph, loss=loss, optimizer=optimizer, ema=ema, every=every)
     _lend(model, state)
     saved = None if found is None else step
     bar = _bar(num_steps, step, progress)
     try:
         while step < num_steps:
             stop = min(num_steps, *((step // n + 1) * n for n in strides))
-            state, losses, sound = jax.block_until_ready(advance(state, batches, key, stop))
+            state, losses, sound = jax.block_until_ready(_advance(state, batches, key, stop, **fixed))
             losses = jax.device_get(losses)[: stop - step]
             if not (sound and all(map(math.isfinite, losses))):
                 _refuse(step, losses, f"that of step {saved} in {checkpoint}" if saved is not None else "none")
@@ -189,27 +196,20 @@ def _run(model, batches, loss, num_steps, key, optimizer, ema, every, checkpoint
         bar.close()
 
 
-def _compiled(batches, graph, loss, optimizer, ema, every):
+@functools.partial(jax.jit, donate_argnums=0, static_argnames=("plain", "graph", "loss", "optimizer", "ema", "every"))
+def _advance(state, batches, key, stop, *, plain, graph, loss, optimizer, ema, every):
     """The loop over steps as one executable for any stretch: a resumed run computes what an unbroken one does, bit for
     bit, wherever it was cut. The state's buffers are donated: parameters exist once."""
-    leaves = jax.tree.leaves(batches)
-    plain = len(leaves) == 1 and leaves[0] is batches  # a bare function cannot be an argument of a compiled one
+    start, batch_of = state.step, plain or batches
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def advance(state, batches_, key, stop):
-        start = state.step
+    def body(_, carry):
+        state, losses = carry
+        new, value = train_step(state, batch_of(state.step), key, graph=graph, loss=loss, optimizer=optimizer, ema=ema)
+        return new, losses.at[state.step - start].set(value.astype(losses.dtype))
 
-        def body(_, carry):
-            state, losses = carry
-            batch = (batches if plain else batches_)(state.step)
-            new, value = train_step(state, batch, key, graph=graph, loss=loss, optimizer=optimizer, ema=ema)
-            return new, losses.at[state.step - start].set(value.astype(losses.dtype))
-
-        state, losses = jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(every, jnp.float32)))
-        sound = [jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(state.params)]
-        return state, losses, jnp.all(jnp.stack(sound))
-
-    return lambda state, batches, key, stop: advance(state, None if plain else batches, key, stop)
+    state, losses = jax.lax.fori_loop(start, stop, body, (state, jnp.zeros(every, jnp.float32)))
+    sound = [jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(state.params)]
+    return state, losses, jnp.all(jnp.stack(sound))
 
 
 def _refuse(start, losses, last):

@@ -148,7 +148,9 @@ def simulate(
     x0 = require_floating(x0, "x0", "simulate")
     x0 = lax.convert_element_type(x0, x0.dtype)  # a Python number's dtype is weak, a state's is not
     for name, value in (("drift", sde.drift), ("diffusion", sde.diffusion), ("step", step)):
-        require(callable(value), f"simulate needs {name} to be a function, got {name}={value!r}; write lambda x, t: ...")
+        require(
+            callable(value), f"simulate needs {name} to be a function, got {name}={value!r}; write lambda x, t: ..."
+        )
     require_choice(save, ("path", "last"), "save", "simulate")
     ts, dts = _grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
     if noise is not None:

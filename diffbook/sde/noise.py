@@ -39,7 +39,9 @@ def _sin_quarter(v):
     terms = 11 if v.dtype == jnp.float64 else 6
     total = jnp.zeros_like(v)
     for k in reversed(range(terms)):
-        total = total * (v * v) + np.asarray((-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1), v.dtype)
+        total = total * (v * v) + np.asarray(
+            (-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1), v.dtype
+        )
     return total * v
 
 
@@ -50,21 +52,25 @@ def _place(shape):
     return sum(places, start=jnp.zeros(shape, jnp.uint32))
 
 
+def _from_words(words, dtype):
+    u = (lax.bitcast_convert_type(words[0] >> np.uint32(1), jnp.int32).astype(dtype) + 0.5) * 2.0**-31
+    v = lax.bitcast_convert_type(words[1], jnp.int32).astype(dtype) * 2.0**-31
+    return jnp.sqrt(-2 * jnp.log(u)) * _sin_quarter(v)
+
+
 def normal(words, step, shape, dtype):
     r"""Standard normal numbers of one step, $z = \sqrt{-2 \ln u}\,\sin(\pi v / 2)$ with u uniform on (0, 1), v on (-1, 1).
 
-    Box and Muller's pair is (r cos, r sin) of a uniform angle; sin of an angle within a quarter turn either way has the
-    law of either. The 31 bits of u reach |z| = 6.7.
+    Box and Muller's pair is (r cos, r sin) of a uniform angle; the sine of an angle within a quarter turn either way has
+    the law of either. The 31 bits of u reach |z| = 6.7.
 
     Args:
       words: two 32-bit words that stand for the key.  step: number of the step.  shape: of the numbers, fewer than 2**32.
       dtype: float32 or float64.
     References: Box & Muller 1958.
     """
-    w, s = threefry2x32(words, (_place(shape), jnp.asarray(step, jnp.uint32)))
-    u = (lax.bitcast_convert_type(w >> np.uint32(1), jnp.int32).astype(dtype) + 0.5) * 2.0**-31
-    v = lax.bitcast_convert_type(s, jnp.int32).astype(dtype) * 2.0**-31
-    return jnp.sqrt(-2 * jnp.log(u)) * _sin_quarter(v)
+    counter = (_place(shape), jnp.asarray(step, jnp.uint32))
+    return _from_words(threefry2x32(words, counter), dtype)
 
 
 def key_words(key, shape):

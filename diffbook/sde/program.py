@@ -1,22 +1,30 @@
-"""A step as a program and its numbers, so that one compilation serves all values of the numbers."""
+"""A step as a program and its numbers: compiled once for all values of the numbers, and never stale.
+
+In a notebook, drift and score close over networks that go on learning. A `jax.jit` around the loop would keep the weights
+of its first call as constants and return their samples ever after. So each call of `simulate` traces one step anew, which
+takes milliseconds, hands over the numbers of the day, and compiles only if the trace has not been seen before.
+"""
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from diffbook._checks import require
 
 
 class _Program:
-    """A traced step, equal to another if the same functions traced to the same text: a static argument of `jax.jit`."""
+    """A traced step that equals another of the same source and the same text: a static argument for `jax.jit`."""
 
-    def __init__(self, jaxpr, functions):
+    def __init__(self, jaxpr, tree, functions):
+        text = str(jaxpr)
+        if "custom_" not in text:  # of a derivative made to order the text has but the name: then only the same will do
+            functions = tuple(getattr(f, "__code__", f) for f in functions)
         self.jaxpr = jaxpr
-        self.identity = (functions, str(jaxpr))
+        self.identity = (tree, functions, text, tuple(_inner_constants(jaxpr)))
 
-    def __call__(self, arrays, x, t, dt, dw):
-        numbers, closed_over = arrays
-        return jaxpr_as_fun(ClosedJaxpr(self.jaxpr, closed_over))(*numbers, x, t, dt, dw)[0]
+    def __call__(self, numbers, x, t, dt, dw):
+        given, closed_over = numbers
+        return jaxpr_as_fun(ClosedJaxpr(self.jaxpr, closed_over))(*given, x, t, dt, dw)[0]
 
     def __hash__(self):
         return hash(self.identity)
@@ -25,26 +33,36 @@ class _Program:
         return isinstance(other, _Program) and self.identity == other.identity
 
 
-def traced_step(step, sde, x, t, dt, dw):
-    """`step(sde, ...)` as a hashable program and the arrays it works on, `program(arrays, x, t, dt, dw)`.
+def _inner_constants(jaxpr):
+    """Addresses of the arrays that inner `jit`s close over, whose values the text does not show."""
+    for equation in jaxpr.eqns:
+        for inner in jax.tree.leaves(equation.params):
+            if isinstance(inner, ClosedJaxpr):
+                yield from map(id, inner.consts)
+                yield from _inner_constants(inner.jaxpr)
+            elif isinstance(inner, Jaxpr):
+                yield from _inner_constants(inner)
 
-    Functions of a notebook close over networks that go on learning. `jax.jit` would bake the weights of the first call
-    into the program and keep them; here each call traces the step anew and hands over the weights of the day.
+
+def traced_step(step, sde, x, t, dt, dw):
+    """`step(sde, x, t, dt, dw)` as a hashable program and its numbers: `program(numbers, x, t, dt, dw)`.
+
+    Numbers are the floats and arrays in the `Partial`s and modules of step and sde, and the arrays they close over.
     """
     leaves, tree = jax.tree.flatten((step, sde))
-    is_number = [isinstance(leaf, jax.Array | np.ndarray | np.generic | float) for leaf in leaves]
-    numbers = [leaf for leaf, number in zip(leaves, is_number, strict=True) if number]
-    functions = tuple(None if number else leaf for leaf, number in zip(leaves, is_number, strict=True))
+    where = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array | np.ndarray | np.generic | float)]
+    given = [leaves[i] for i in where]
+    functions = tuple(leaf for i, leaf in enumerate(leaves) if i not in where)
 
-    def one(numbers, x, t, dt, dw):
-        rest = iter(numbers)
-        step, sde = tree.unflatten([next(rest) if number else leaf for leaf, number in zip(leaves, is_number, strict=True)])
+    def one(given, x, t, dt, dw):
+        values = dict(zip(where, given, strict=True))
+        step, sde = tree.unflatten([values.get(i, leaf) for i, leaf in enumerate(leaves)])
         y = step(sde, x, t, dt, dw)
         require(
             y.shape == x.shape,
-            f"a step must keep the shape {x.shape} of x, got {y.shape}; let drift, diffusion and score return arrays like x",
+            f"a step must keep x's shape, got {y.shape} for {x.shape}; let drift, diffusion and score return arrays like x",
         )
         return y.astype(x.dtype)
 
-    closed = jax.make_jaxpr(one)(numbers, x, t, dt, dw)
-    return _Program(closed.jaxpr, (tree, functions)), (numbers, closed.consts)
+    closed = jax.make_jaxpr(one)(given, x, t, dt, dw)
+    return _Program(closed.jaxpr, tree, functions), (given, closed.consts)
