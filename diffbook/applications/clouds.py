@@ -74,6 +74,7 @@ def condense(r, *, growth):
 # ---- how droplets meet ---------------------------------------------------------------------------------------------
 
 
+@jax.jit
 def terminal_velocity(radius):
     """Speed of fall of a drop in air at 20 C and 1013 hPa, m/s; radius in m, shape kept; held constant above 3.5 mm.
 
@@ -125,6 +126,7 @@ def golovin_kernel(m1, m2, b=1.5):
     return b * (m1 + m2)
 
 
+@jax.jit
 def golovin_exact(mass, t, *, number, mean_mass, b=1.5):
     r"""Droplets per m^3 of air and kg of mass under `golovin_kernel`, from $\frac{N}{\bar m} e^{-m/\bar m}$ at t = 0.
 
@@ -223,30 +225,42 @@ def coalesce(
     _checks.require_nonnegative(number, "number", where, "pass droplets per cubic metre of air, zero or above")
     _checks.require_positive(dt, "dt", where)
     num_steps = _checks.require_count(num_steps, "num_steps", where)
-    n = mass.size
+    tables = (jnp.asarray(x, number.dtype) for x in (dt, *_tables(mass.tobytes(), kernel, placement, number.dtype.name)))
+    return _coalesce(number, *tables, num_steps)
+
+
+@functools.lru_cache(maxsize=16)
+def _tables(mass, kernel, placement, precision):
+    """What stays from step to step: rates by (i, i - d), shares by d, rates by (i, j), the ratio of masses."""
+    mass = np.frombuffer(mass)
+    n, ratio = mass.size, mass[1] / mass[0]
     # Shares of the pair (i, i - d), worked out once for a collector in the middle of an endless ladder of bins.
     d = np.arange(n)
-    ladder = np.log2(ratios[0]) * np.arange(-2, math.ceil(1 / np.log2(ratios[0])) + 3)
-    low, here, there = placement(1 + ratios[0] ** -d.astype(float), 2**ladder)
-    shares = np.zeros((n, ladder.size - 1))  # column o: what arrives o bins above the collector
+    rungs = np.log2(ratio) * np.arange(-2, math.ceil(1 / np.log2(ratio)) + 3)
+    low, here, there = placement(1 + ratio ** -d.astype(float), 2**rungs)
+    shares = np.zeros((n, rungs.size - 1))  # column o: what arrives o bins above the collector
     shares[d, low - 2] += here
     shares[d, low - 1] += there
     shares[:, 0] -= 1  # the collector leaves its bin
-    pairs = np.maximum(np.arange(n)[:, None] - d, 0)  # index of the partner
     with jax.ensure_compile_time_eval():
-        meet = np.asarray(kernel(jnp.asarray(mass)[:, None], jnp.asarray(mass)[None, :]), np.float64)
+        meet = np.asarray(jax.jit(kernel)(jnp.asarray(mass)[:, None], jnp.asarray(mass)[None, :]), np.float64)
     meet = np.where(np.eye(n, dtype=bool), 0.5, 1.0) * np.tril(meet)  # each pair once
-    ladder = jnp.asarray(np.take_along_axis(meet, pairs, 1) * (np.arange(n)[:, None] >= d), number.dtype)
-    shares, meet, ratio, dt = (jnp.asarray(x, number.dtype) for x in (shares, meet, ratios[0], dt))
-    return _coalesce(number, dt, ladder, jnp.asarray(pairs), shares, meet, ratio, num_steps)
+    ladder = np.take_along_axis(meet, _partners(n), 1) * (np.arange(n)[:, None] >= d)
+    return ladder, shares, meet, ratio
 
 
-@functools.partial(jax.jit, static_argnums=7)
-def _coalesce(number, dt, ladder, pairs, shares, meet, ratio, num_steps):
+def _partners(n):
+    """Index i - d of the collector's partner at [i, d]; 0 where there is none."""
+    return np.maximum(np.arange(n)[:, None] - np.arange(n), 0)
+
+
+@functools.partial(jax.jit, static_argnums=6)
+def _coalesce(number, dt, ladder, shares, meet, ratio, num_steps):
     n, offsets = number.size, shares.shape[1]
+    partners = _partners(n)
 
     def rate(number):
-        events = ladder * number[:, None] * number[pairs]  # [i, d]: meetings of i with i - d, 1/(m^3 s)
+        events = ladder * number[:, None] * number[partners]  # [i, d]: meetings of i with i - d, 1/(m^3 s)
         arrivals = jnp.matmul(events, shares, precision="highest")
         gain = jnp.zeros(n + offsets, number.dtype)
         for o in range(offsets):
@@ -263,6 +277,6 @@ def _coalesce(number, dt, ladder, pairs, shares, meet, ratio, num_steps):
 
 
 def rain_fraction(number, mass, *, radius=40e-6):
-    """Part of the water in drops larger than `radius`, m, from which they fall and sweep up others; in [0, 1]."""
-    water = number * jnp.asarray(mass, number.dtype)
-    return (water * (mass > mass_of(radius))).sum() / water.sum()
+    """Part of the water in drops larger than `radius`, m, which fall and sweep up others; `(..., n)` -> `(...)`."""
+    water = number * np.broadcast_to(mass, number.shape).astype(number.dtype)
+    return (water * (mass > mass_of(radius))).sum(-1) / water.sum(-1)
