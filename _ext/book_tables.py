@@ -45,11 +45,11 @@ def _cell(text, kind=""):
 
 
 def _number(value, resolution=0.0):
-    """Four digits, or as many as show the size of the tolerance."""
+    """Four digits, or as many as show the size of the tolerance, up to ten."""
     digits = 4
     if resolution and value:
         digits = max(4, math.floor(math.log10(abs(value))) - math.floor(math.log10(resolution)) + 3)
-    return f"{value:.{min(digits, 15)}g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.{min(digits, 10)}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _resolution(claim):
@@ -65,7 +65,7 @@ def _expected(claim):
     return "<br>".join(limits)
 
 
-_KINDS = {"atol": "", "rtol": " relative", "standard_error": " (4 s.e.)"}
+_KINDS = {"atol": "", "rtol": "<br><small>relative</small>", "standard_error": "<br><small>4 s.e.</small>"}
 
 
 def _tolerance(claim):
@@ -77,26 +77,26 @@ def _tolerance(claim):
 
 
 def _margin(claim):
-    """How much of the tolerance the deviation uses; of a bound, how far inside the limit the value lies."""
+    """How much of the tolerance the deviation leaves; of a bound, how far inside the limit the value lies."""
     if claim["kind"] == "bound":
-        return f"{_number(-claim['deviation'])} inside"
-    if claim["tolerance"] == 0:
-        return "no deviation"
-    share = claim["deviation"] / claim["tolerance"]
-    return "no deviation" if share == 0 else f"{share:.0%} used" if share >= 0.01 else "under 1% used"
+        return f"{_number(-claim['deviation'])}<br><small>inside</small>"
+    if claim["deviation"] == 0:
+        return "all of it"
+    left = 1 - claim["deviation"] / claim["tolerance"]
+    return f"{left:.0%}" if left < 0.995 else "over 99%"
 
 
 def _claim_row(claim, link):
     measured = _number(claim["measured"], _resolution(claim))
     if claim["size"] > 1:
-        measured += f"<br>worst of {claim['size']}"
+        measured += f"<br><small>worst of {claim['size']}</small>"
     return [
         f'<th scope="row"><a href="{link}#claim-{claim["name"]}">{claim["name"]}</a></th>',
         _cell(measured, "number"),
         _cell(_expected(claim), "number"),
         _cell(_tolerance(claim), "number"),
-        _cell(_margin(claim)),
-        _cell(escape(claim["against"]) or "–"),
+        _cell(_margin(claim), "number"),
+        _cell(escape(claim["against"]) or "–", "words"),
     ]
 
 

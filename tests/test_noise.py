@@ -1,4 +1,4 @@
-"""The generator gives Salmon's words, its numbers are standard normal, and nothing but (key, step, place) decides them."""
+"""The generator gives Salmon's words, its numbers are standard normal, and only (key, step, place) decides them."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,8 @@ def test_places_are_counted_in_the_order_of_the_array():
 
 
 def draw(num_steps, shape, dtype=jnp.float32):
-    return np.asarray(jax.vmap(lambda k: noise.normal(WORDS, k, shape, dtype))(jnp.arange(num_steps, dtype=jnp.uint32)))
+    steps = jnp.arange(num_steps, dtype=jnp.uint32)
+    return np.asarray(jax.jit(jax.vmap(lambda k: noise.normal(WORDS, k, shape, dtype)))(steps))
 
 
 def test_numbers_are_standard_normal():
@@ -87,9 +88,9 @@ def test_polynomial_is_the_sine():
 
 def test_keys_of_every_generator_and_no_others():
     for generator in ("threefry2x32", "rbg"):
-        words = [noise.key_words(jax.random.key(seed, impl=generator), (3,)) for seed in (0, 1)]
+        words = [noise.words_of(jax.random.key(seed, impl=generator)) for seed in (0, 1)]
         assert len({tuple(map(int, pair)) for pair in words}) == 2
-    with pytest.raises(ValueError, match=r"needs a typed random key.*got key=0.*jax.random.key"):
-        noise.key_words(0, (3,))
-    with pytest.raises(ValueError, match=r"2\*\*32.*\(65536, 65536\).*split"):
-        noise.key_words(jax.random.key(0), (65536, 65536))
+    with pytest.raises(ValueError, match=r"simulate needs a typed random key, got key=0; pass key=jax.random.key"):
+        noise.check_draw(0, (3,), "simulate")
+    with pytest.raises(ValueError, match=r"2\*\*32 numbers a step, got shape \(65536, 65536\); split"):
+        noise.check_draw(jax.random.key(0), (65536, 65536), "simulate")

@@ -82,10 +82,11 @@ def visit(context, base):
     assert not complaints, "\n".join(complaints)
 
 
-AXE = {
-    "preload": False,
-    "resultTypes": ["violations"],
-}  # preloading would ask for the style sheets' imports at wrong places
+# Preloading would ask for style sheets' imports at wrong places. The glyphs of a formula have the colour of its text
+# and are hidden from assistive technology, which reads the formula beside them: they are left out, for time.
+AXE = {"preload": False, "resultTypes": ["violations"]}
+GLYPHS = {"exclude": [["mjx-math"]]}
+NARROW = AXE | {"rules": {"color-contrast": {"enabled": False}}}  # the colours are those of the wide page
 UNFOLD = """() => {
   document.querySelectorAll("details").forEach(d => d.open = true);
   document.querySelectorAll(".toggle-hidden").forEach(d => d.classList.remove("toggle-hidden"));
@@ -127,13 +128,13 @@ def test_page(visit, context, name):
     assert page.evaluate(UNSET_MATH) == []
     assert page.evaluate(WITHOUT_ALT) == []
     assert page.evaluate("!window.requirejs && !document.querySelector('script[src*=require], script[src*=widget]')")
-    found = Axe().run(page, options=AXE)
+    found = Axe().run(page, GLYPHS, AXE)
     assert not found.response["violations"], found.generate_report()
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(500)  # the theme then makes what has to scroll reachable by keyboard
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "scrolls sideways at 390 px"
     assert page.evaluate(CUT_OFF) == [], "cut off at 390 px"
-    found = Axe().run(page, options=AXE)
+    found = Axe().run(page, GLYPHS, NARROW)
     assert not found.response["violations"], f"at 390 px: {found.generate_report()}"
 
 

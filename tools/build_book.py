@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import json
+import math
 import re
 import shutil
 import sys
@@ -48,14 +49,9 @@ def alone():
 def run_chapters():
     """Execute what changed and lay the outputs of every chapter where the pages take them from."""
     names = book.chapters()
-    todo = [name for name in names if not book.executed(name).exists()]
-    # Longest first, as far as earlier builds tell: the shorter ones fill the other process.
-    seconds = {
-        name: nbformat.read(book.current(name), 4).metadata.diffbook.seconds
-        for name in todo
-        if book.current(name).exists()
-    }
-    todo.sort(key=lambda name: -seconds.get(name, float("inf")))
+    # Longest first, so that short ones fill the other process: as earlier builds tell, else the last ones, which train.
+    todo = [name for name in reversed(names) if not book.executed(name).exists()]
+    todo.sort(key=earlier_seconds, reverse=True)
     say(f"book: {len(names)} chapters, {len(todo)} to execute")
     failures = execute(todo) if todo else []
     if failures:
@@ -66,6 +62,11 @@ def run_chapters():
         book.write(book.current(name), nbformat.writes(nb) + "\n")
     prune(names)
     return names
+
+
+def earlier_seconds(name):
+    path = book.current(name)
+    return nbformat.read(path, 4).metadata.diffbook.seconds if path.exists() else math.inf
 
 
 def prune(names):

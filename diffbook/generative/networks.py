@@ -4,9 +4,11 @@ Every layer is an attribute, so that all parameters are found by `nnx.state`.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from diffbook._checks import require, require_count
+from diffbook.generative.schedules import Schedule, per_sample
 
 
 def time_features(t, num: int = 64, fastest: float = 1000.0):
@@ -43,7 +45,8 @@ class MLP(nnx.Module):
     """Plain layers, each told the noise level: for data of a few dimensions.
 
     Args:
-      features: (size of x, hidden widths ..., size of the output).  num_classes: 0 for none.  rngs: for the start.
+      features: (size of a sample, hidden widths ..., the size again).
+      num_classes: 0 for none.  rngs: for the start.
 
     >>> model = MLP((2, 32, 32, 2), rngs=nnx.Rngs(0))
     >>> model(jnp.zeros((5, 2)), 0.3).shape
@@ -51,17 +54,110 @@ class MLP(nnx.Module):
     """
 
     def __init__(self, features: tuple[int, ...], *, num_classes: int = 0, rngs: nnx.Rngs):
-        require(len(features) >= 3, f"MLP needs (in, hidden ..., out), got {features=}; give one hidden width or more")
-        for f in features:
-            require_count(f, "features", "MLP", 1)
-        hidden = features[1:-1]
+        require(
+            len(features) >= 3 and features[0] == features[-1],
+            f"MLP needs (size, hidden ..., size), got {features=}; give one hidden width or more",
+        )
+        hidden = tuple(require_count(f, "features", "MLP", 1) for f in features[1:-1])
         self.condition = Condition(hidden[0], num_classes=num_classes, rngs=rngs)
-        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(features[:-2], hidden, strict=True)])
-        self.told = nnx.List([nnx.Linear(hidden[0], b, use_bias=False, rngs=rngs) for b in hidden])
-        self.out = nnx.Linear(features[-2], features[-1], rngs=rngs)
+        pairs = list(zip(features[:-2], hidden, strict=True))
+        self.layers = nnx.Sequential(*[nnx.Linear(a, b, rngs=rngs) for a, b in pairs])
+        self.told = nnx.Sequential(*[nnx.Linear(hidden[0], b, use_bias=False, rngs=rngs) for _, b in pairs])
+        self.out = nnx.Linear(hidden[-1], features[-1], rngs=rngs)
 
     def __call__(self, x, t, label=None):
         c, h = self.condition(x, t, label), x.reshape(len(x), -1)
-        for layer, told in zip(self.layers, self.told, strict=True):
+        for layer, told in zip(self.layers.layers, self.told.layers, strict=True):
             h = nnx.silu(layer(h) + told(c))
-        return self.out(h).reshape((*x.shape[:-1], -1) if x.ndim == 2 else x.shape)
+        return self.out(h).reshape(x.shape)
+
+
+class Block(nnx.Module):
+    """x + W silu(V (scale(c) * norm(x) + shift(c))): the condition sets scale and shift of what the block reads."""
+
+    def __init__(self, width: int, condition: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
+        self.tell = nnx.Linear(condition, 2 * width, rngs=rngs)
+        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
+        self.down = nnx.Linear(2 * width, width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+
+    def __call__(self, h, c):
+        scale, shift = jnp.split(self.tell(c), 2, axis=-1)
+        return h + self.down(nnx.silu(self.up(self.norm(h) * (1 + scale) + shift)))
+
+
+class ResidualMLP(nnx.Module):
+    """Blocks that each add a correction, steered by noise level and class: for small images, flattened.
+
+    Nearly all its work is large matrix products, which every processor does fast.
+
+    Args:
+      size: numbers in a sample.  width: of the residual stream.  depth: number of blocks.
+      num_classes: 0 for none.  rngs: for the start.
+    References: He et al. 2016 (residuals); Peebles & Xie 2023, section 3.2 (scale and shift from the condition).
+
+    >>> model = ResidualMLP(64, width=32, num_classes=10, rngs=nnx.Rngs(0))
+    >>> model(jnp.zeros((5, 8, 8, 1)), 0.3, jnp.arange(5)).shape
+    (5, 8, 8, 1)
+    """
+
+    def __init__(self, size: int, *, width: int = 256, depth: int = 3, num_classes: int = 0, rngs: nnx.Rngs):
+        for value, name in ((size, "size"), (width, "width"), (depth, "depth")):
+            require_count(value, name, "ResidualMLP", 1)
+        self.condition = Condition(64, num_classes=num_classes, rngs=rngs)
+        self.into = nnx.Linear(size, width, rngs=rngs)
+        self.blocks = nnx.Sequential(*[Block(width, 64, rngs=rngs) for _ in range(depth)])
+        self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
+        self.out = nnx.Linear(width, size, rngs=rngs)
+
+    def __call__(self, x, t, label=None):
+        c, h = self.condition(x, t, label), self.into(x.reshape(len(x), -1))
+        for block in self.blocks.layers:
+            h = block(h, c)
+        return self.out(self.norm(h)).reshape(x.shape)
+
+
+class AroundGaussian(nnx.Module):
+    r"""A noise prediction that leaves to the network only what Gaussian data would not have told,
+    $\sigma\,(\alpha^2 C + \sigma^2)^{-1} (x - \alpha m) + \alpha \cdot \text{network}(x, t)$.
+
+    The first term is the exact answer for data $\mathcal N(m, C)$, with mean and covariance of the given samples. The
+    factor alpha makes an error of the network an error of the same relative size in the clean sample at every t.
+
+    Args:
+      network: called as network(x, t, label).
+      samples: shape (n, ...), n >= 2.
+      schedule: of the noise. At t = 0 itself the prediction is NaN for data of singular covariance.
+
+    >>> from diffbook.generative.schedules import vp_linear
+    >>> data = jnp.array([[-1.0], [1.0]])
+    >>> model = AroundGaussian(lambda x, t, label: jnp.zeros_like(x), data, vp_linear())
+    >>> x, t = jnp.array([[0.7]]), 0.5
+    >>> alpha, var = vp_linear().alpha(t), vp_linear().var(t)
+    >>> bool(jnp.allclose(model(x, t), jnp.sqrt(var) * x / (2 * alpha**2 + var)))
+    True
+    """
+
+    def __init__(self, network, samples, schedule: Schedule):
+        flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
+        require(
+            len(flat) >= 2 and bool(np.isfinite(flat).all()),
+            f"AroundGaussian needs two finite samples or more, got shape {np.shape(samples)}; pass the training set",
+        )
+        values, axes = np.linalg.eigh(np.atleast_2d(np.cov(flat, rowvar=False)))
+        self.network, self.schedule = network, schedule
+        self.mean = nnx.Variable(jnp.asarray(flat.mean(0), jnp.float32))
+        self.spectrum = nnx.Variable(jnp.asarray(np.maximum(values, 0), jnp.float32))
+        self.axes = nnx.Variable(jnp.asarray(axes, jnp.float32))
+
+    def gaussian(self, x, t):
+        """The exact answer for Gaussian data."""
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), (len(x),))[:, None]
+        alpha, var = self.schedule.alpha(t), self.schedule.var(t)
+        mean, spectrum, axes = (v[...].astype(x.dtype) for v in (self.mean, self.spectrum, self.axes))
+        along = (x.reshape(len(x), -1) - alpha * mean[None]) @ axes
+        return ((jnp.sqrt(var) / (alpha**2 * spectrum[None] + var) * along) @ axes.T).reshape(x.shape)
+
+    def __call__(self, x, t, label=None):
+        alpha = per_sample(self.schedule.alpha(jnp.asarray(t, x.dtype)), x)
+        return self.gaussian(x, t) + alpha * self.network(x, t, label)

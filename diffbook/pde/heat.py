@@ -1,14 +1,17 @@
 r"""The heat equation $u_t = D\,\nabla^2 u$ on a cell-centred grid: step by step, in one jump, and in closed form.
 
-Everything on the grid depends on the step only through $r = D\,\Delta t/\Delta x^2$.
+Everything on the grid depends on the step only through $r = D\,\Delta t/\Delta x^2$. A batch may be spread over devices
+in any way; one field that is itself split over devices needs a mesh with `AxisType.Auto` axes.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
@@ -25,8 +28,8 @@ from diffbook._checks import (
 )
 from diffbook.pde import _walls
 
-# Steps taken on one margin of ghost cells (see _ftcs).
-_MARGIN = 8
+# On grids of this many cells and more, the number of steps that _ftcs takes on one margin of ghost cells.
+_LARGE, _MARGIN = 2**15, 4
 
 
 def ftcs(
@@ -60,10 +63,10 @@ def ftcs(
     >>> ftcs(walkers, r=0.25, num_steps=2).tolist()
     [0.0, 1.0, 4.0, 6.0, 4.0, 1.0, 0.0]
     """
-    u, num_steps = _checked(u, r, num_steps, boundary, "ftcs")
+    u, rate, num_steps = _checked(u, r, num_steps, boundary, "ftcs")
     if check_stability:
         _check_stability(r, u.ndim, "ftcs")
-    return _ftcs(u, jnp.asarray(r, u.dtype), num_steps, boundary)
+    return _ftcs(u, rate, num_steps, boundary)
 
 
 def ftcs_jump(
@@ -83,7 +86,7 @@ def ftcs_jump(
       u, r, num_steps, boundary, check_stability: as for `ftcs`.
     Returns: field `num_steps` later, shape and dtype of `u`; conserves what `ftcs` conserves, to rounding.
     Raises: ValueError: as `ftcs`. An unstable `r` is refused here too: beyond the limit the two agree only until the
-      rounding errors, which both amplify, have grown to the size of the field.
+      rounding errors, which both amplify, have grown to the size of the field. A traced NaN spreads everywhere.
     References: the discrete Fourier, cosine (type 2) and sine (type 1) transforms: Strang 1999, SIAM Review 41, 135.
 
     >>> import jax.numpy as jnp
@@ -92,10 +95,10 @@ def ftcs_jump(
     >>> bool(jnp.allclose(jump, steps, atol=1e-6))
     True
     """
-    u, num_steps = _checked(u, r, num_steps, boundary, "ftcs_jump")
+    u, rate, num_steps = _checked(u, r, num_steps, boundary, "ftcs_jump")
     if check_stability:
         _check_stability(r, u.ndim, "ftcs_jump")
-    return _jump(u, jnp.asarray(r, u.dtype), num_steps, boundary, _explicit_loss)
+    return _jump(u, rate, num_steps, boundary, _explicit_loss)
 
 
 def crank_nicolson(
@@ -114,17 +117,17 @@ def crank_nicolson(
       u, r, num_steps, boundary: as for `ftcs`, `r` without a limit.
     Returns: field `num_steps` later, shape and dtype of `u`. `u.sum()` is kept unless "dirichlet".
     Raises: ValueError: for `r < 0`, NaN, or an unknown boundary. A traced `r` or `u` is not looked at.
-    References: Crank & Nicolson 1947, eq. (8).
+    References: Crank & Nicolson 1947.
 
     >>> import jax.numpy as jnp
     >>> u = jnp.zeros(64).at[32].set(1.0)
     >>> print(f"{crank_nicolson(u, r=4.0, num_steps=1)[32]:.4f}")
     -0.3333
     """
-    # The matrix is the same in every step and the waves of the explicit step diagonalise it, so there is nothing to
-    # solve: the cost of one tridiagonal solve and a half, once for all steps, on every platform and in 1-, 2-, 3-D.
-    u, num_steps = _checked(u, r, num_steps, boundary, "crank_nicolson")
-    return _jump(u, jnp.asarray(r, u.dtype), num_steps, boundary, _centred_loss)
+    # No tridiagonal solve: the matrix is the same in every step and the waves of the explicit step diagonalise it. Two
+    # transforms do all steps, on every platform and without splitting in 2-D and 3-D.
+    u, rate, num_steps = _checked(u, r, num_steps, boundary, "crank_nicolson")
+    return _jump(u, rate, num_steps, boundary, _centred_loss)
 
 
 def heat_kernel(x: Shaped[ArrayLike, "*batch d"], t: ArrayLike, *, diffusivity: ArrayLike) -> Float[Array, "..."]:
@@ -136,7 +139,7 @@ def heat_kernel(x: Shaped[ArrayLike, "*batch d"], t: ArrayLike, *, diffusivity: 
       diffusivity: $D > 0$, length²/time.
     Returns: density, 1/length^d, shape `(...)`; integrates to one over space.
     Raises: ValueError: if `t` or `diffusivity` is not > 0. Traced values that are not give NaN or zero.
-    References: Fourier 1822; Crank 1975, eq. (2.6).
+    References: Fourier 1822; Crank 1975, chapter 2.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.linspace(-10.0, 10.0, 201)
@@ -172,14 +175,15 @@ def _checked(u, r, num_steps, boundary, where):
     require(u.size > 0, f"{where} needs at least one cell, got u of shape {u.shape}; check how the grid was made")
     require_choice(boundary, _walls.BOUNDARIES, "boundary", where)
     num_steps = require_count(num_steps, "num_steps", where)
+    require_nonnegative(r, "r", where, "backwards in time the heat equation is unstable at every step")
+    rate = jnp.asarray(r, u.dtype)
     require(
-        jnp.shape(r) in ((), (u.ndim,)),
-        f"{where} needs one r or one per axis ({u.ndim} here), got r of shape {jnp.shape(r)}; "
+        rate.shape in ((), (u.ndim,)),
+        f"{where} needs one r or one per axis ({u.ndim} here), got r of shape {rate.shape}; "
         "map over several r with jax.vmap",
     )
-    require_nonnegative(r, "r", where, "backwards in time the heat equation is unstable at every step")
     require_finite(u, "u", where)
-    return u, num_steps
+    return u, rate, num_steps
 
 
 def _check_stability(r, ndim, where):
@@ -190,20 +194,21 @@ def _check_stability(r, ndim, where):
     rule = f"r <= 1/(2*d) = {1 / (2 * ndim):.4g} in {ndim}-D" if value.ndim == 0 else "sum(r) <= 1/2"
     # The slack is rounding: three times a float32 1/6 is a little more than 1/2.
     slack = 8 * float(jnp.finfo(value.dtype).eps) if jnp.issubdtype(value.dtype, jnp.floating) else 0.0
+    factor = math.ceil(100 * total - 1e-6) / 100
     require(
         total <= 1 + slack,
-        f"{where} needs {rule}, got r={r}; take dt {total + 0.0049:.2f} times smaller (more steps cost ftcs_jump "
-        "nothing), or use crank_nicolson, or pass check_stability=False to watch it blow up",
+        f"{where} needs {rule}, got r={r}; take dt {factor:g} times smaller (more steps cost ftcs_jump nothing), "
+        "or use crank_nicolson, or pass check_stability=False to watch it blow up",
     )
 
 
 @partial(jax.jit, static_argnames=("num_steps", "boundary"))
 def _ftcs(u, r, num_steps, boundary):
-    # Wrapping the grid's edges costs more than the arithmetic: a jnp.roll per neighbour is 4 to 8 times slower, padding
-    # before each step 2 times. So a margin of 8 ghost cells is laid once for 8 steps, and each step eats one layer of
-    # it; what is left is slices of one array, in one fused loop. On several devices it also means one exchange with the
-    # neighbours in 8 steps.
-    margin = min(_MARGIN, *u.shape)
+    # On a large grid laying the ghost cells costs more than the arithmetic: with a jnp.roll per neighbour a step takes
+    # four times as long, with one jnp.pad twice. So four layers are laid for four steps, and each step uses one up:
+    # what is left is slices of one array in one fused loop, and on several devices one exchange with the neighbours in
+    # four steps. Small grids stay in cache and are not worth the longer compilation.
+    margin = min(_MARGIN, *u.shape) if u.size >= _LARGE else 1
 
     def take(count, _, u):
         u = _walls.extend(u, count, boundary)
@@ -213,7 +218,7 @@ def _ftcs(u, r, num_steps, boundary):
 
     whole, rest = divmod(num_steps, margin)
     u = lax.fori_loop(0, whole, partial(take, margin), u)
-    return lax.fori_loop(0, rest, partial(take, 1), u)
+    return lax.fori_loop(0, rest, partial(take, 1), u) if rest else u
 
 
 def _explicit_step(u, r):
@@ -238,29 +243,35 @@ def _centred_loss(s):
     return s / (1 + s / 2)
 
 
-@partial(jax.jit, static_argnames=("num_steps", "boundary", "loss"))
 def _jump(u, r, num_steps, boundary, loss):
-    """Each step takes the part loss(s) from the wave of eigenvalue s of minus r times the stencil."""
     if num_steps == 0:
         return u
+    # The digits of num_steps are data and only their number is static, in fours: a film with a hundred frames at a
+    # hundred times compiles once or twice.
+    length = 4 * math.ceil(num_steps.bit_length() / 4)
+    digits = np.array([digit == "1" for digit in f"{num_steps:0{length}b}"])
+    return _one_jump(u, r, digits, boundary, loss)
+
+
+@partial(jax.jit, static_argnames=("boundary", "loss"))
+def _one_jump(u, r, digits, boundary, loss):
     work = u.astype(jnp.promote_types(u.dtype, jnp.float32))  # no transform is narrower
     rates = jnp.broadcast_to(r.astype(work.dtype), (u.ndim,))
     s = jnp.zeros((), work.dtype)
     for axis, eigenvalue in enumerate(_walls.eigenvalues(u.shape, boundary)):
         along = rates[axis] * jnp.asarray(eigenvalue, work.dtype)
         s = jnp.expand_dims(s, -1) + jnp.expand_dims(along, tuple(range(axis)))
-    kept = 1 - _compound(loss(s), num_steps)
+    kept = 1 - _compound(loss(s), digits)  # each step takes the part loss(s) from the wave of eigenvalue s
     return _walls.inverse_transform(kept * _walls.transform(work, boundary), u.shape, boundary).astype(u.dtype)
 
 
-def _compound(lost, num_steps):
-    """1 - (1 - lost)**num_steps by repeated squaring, carrying what is lost and not what is kept.
+def _compound(lost, digits):
+    """1 - (1 - lost)**n for n of the given binary digits, by squaring what is kept while carrying what is lost.
 
     A long wave loses so little per step that 1 - lost rounds it away; over n steps that would cost n units of rounding.
     """
-    total = lost
-    for bit in f"{num_steps:b}"[1:]:
+    total = jnp.zeros_like(lost)
+    for digit in digits:
         total = total * (2 - total)
-        if bit == "1":
-            total = total + lost * (1 - total)
+        total = jnp.where(digit, total + lost * (1 - total), total)
     return total

@@ -42,8 +42,9 @@ def evolve(
 
     Here $r = D\,\Delta t/\Delta x^2$ and $\delta^2 u_j = u_{j-1} - 2u_j + u_{j+1}$.
     Second order in space and time, by integrating $\tau\dot u_t = D\delta^2u/\Delta x^2 - u_t$ exactly with $u$ held in
-    the middle of each step. For $\tau \to 0$ it is FTCS. What starts at one cell moves one cell a step and no further:
-    with $c\,\Delta t = \Delta x$ the front stands exactly where the equation puts it.
+    the middle of each step. For $\tau \to 0$ it is FTCS. What starts in one cell moves one cell a step and no further:
+    with $c\,\Delta t = \Delta x$ the front stands exactly where the equation puts it, and `u` is of fourth order if
+    `ut` starts at zero.
 
     Args:
       u: field, shape `(n,)`, real floating point.  ut: its time derivative, same shape.
@@ -173,13 +174,18 @@ def _green(x, t, diffusivity, tau):
     c = jnp.sqrt(diffusivity / tau)
     age, distance = t / (2 * tau), jnp.abs(x) / (2 * c * tau)  # in units of the memory: the front is at distance = age
     gap = (age - distance) * (age + distance)  # xi**2
-    safe_gap = jnp.where(gap > 0, gap, 1.0)  # the slope of a square root at 0 is infinite: keep it out of gradients
-    xi = jnp.where(gap > 0, jnp.sqrt(safe_gap), 0.0)
-    # I_1(xi)/xi is 1/2 on the front. The scaled functions carry exp(-xi), and xi - age = -distance**2/(age + xi) has no
-    # cancellation: nothing overflows however old the pulse.
-    ratio = jnp.where(gap > 0, i1e(xi) / jnp.where(gap > 0, xi, 1.0), 0.5)
-    decay = jnp.exp(-(distance**2) / jnp.where(age > 0, age + xi, 1.0))
-    return jnp.where(distance <= age, decay * (i0e(xi) + age * ratio) / (4 * c * tau), 0.0)
+    inside, near = gap >= 0, gap < 0.1
+    # Far from the front: the scaled functions carry exp(-xi), and xi - age = -distance**2/(age + xi), which does not
+    # cancel, so nothing overflows however old the pulse is.
+    xi = jnp.sqrt(jnp.where(near, 1.0, gap))
+    far_values = jnp.exp(-(distance**2) / (age + xi)) * (i0e(xi) + age * i1e(xi) / xi)
+    # Near it: the power series in xi**2, because autodiff of the square root and of I_1(xi)/xi divides by zero there.
+    quarter = jnp.where(inside & near, gap, 0.0) / 4
+    squares = [1 / math.factorial(k) ** 2 for k in range(7, -1, -1)]  # I_0(xi) = sum of quarter**k / k!**2
+    halves = [0.5 / (math.factorial(k) * math.factorial(k + 1)) for k in range(7, -1, -1)]
+    i0, i1_over_xi = (jnp.polyval(jnp.asarray(series, x.dtype), quarter) for series in (squares, halves))
+    near_values = jnp.exp(-age) * (i0 + age * i1_over_xi)
+    return jnp.where(inside, jnp.where(near, near_values, far_values) / (4 * c * tau), 0.0)
 
 
 def front_weight(t: ArrayLike, *, tau: ArrayLike) -> Float[Array, "..."]:

@@ -13,8 +13,15 @@ def _mean_decay(y):
     return jnp.where(y == 0, 1.0, -jnp.expm1(-safe) / safe)
 
 
+@jax.jit
+def _ornstein_uhlenbeck(x0, t, rate, mean, sigma, key):
+    t, rate, mean, sigma = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, rate, mean, sigma))
+    spread = sigma * jnp.sqrt(t * _mean_decay(2 * rate * t))
+    return mean + (x0 - mean) * jnp.exp(-rate * t) + spread * jax.random.normal(key, x0.shape, x0.dtype)
+
+
 def ornstein_uhlenbeck(x0, t, *, rate, mean, sigma, key) -> Float[Array, "..."]:
-    r"""Draw $X_t = \mu + (x_0 - \mu)\,e^{-\theta t} + \sigma \sqrt{\frac{1 - e^{-2 \theta t}}{2 \theta}}\; Z$ with $Z \sim \mathcal N(0, 1)$.
+    r"""Draw $X_t = \mu + (x_0 - \mu)\,e^{-\theta t} + \sigma \sqrt{(1 - e^{-2 \theta t}) / 2 \theta}\,Z$.
 
     Args:
       x0: start, any shape.  t: >= 0, time passed; a number, or an array that broadcasts against x0 from the right.
@@ -34,6 +41,4 @@ def ornstein_uhlenbeck(x0, t, *, rate, mean, sigma, key) -> Float[Array, "..."]:
     for value, name in ((t, "t"), (sigma, "sigma")):
         require_nonnegative(value, name, "exact.ornstein_uhlenbeck")
     check_key(key, "exact.ornstein_uhlenbeck")
-    t, rate, mean, sigma = (jnp.broadcast_to(jnp.asarray(p, x0.dtype), x0.shape) for p in (t, rate, mean, sigma))
-    spread = sigma * jnp.sqrt(t * _mean_decay(2 * rate * t))
-    return mean + (x0 - mean) * jnp.exp(-rate * t) + spread * jax.random.normal(key, x0.shape, x0.dtype)
+    return _ornstein_uhlenbeck(x0, t, rate, mean, sigma, key)

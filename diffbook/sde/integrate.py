@@ -18,7 +18,7 @@ from diffbook.sde.program import traced_step
 def euler_maruyama(sde, x, t, dt, dw):
     r"""One step of Euler and Maruyama, $x + f(x, t)\,\Delta t + g(x, t)\,\Delta W$.
 
-    Ito. Strong order 1/2, or 1 if g does not depend on x; weak order 1; on a deterministic flow, Euler's method of order 1.
+    Ito. Strong order 1/2, or 1 if g does not depend on x; weak order 1. On a deterministic flow: Euler's, of order 1.
 
     Args:
       sde: the equation.  x: state.  t: scalar, time at x.  dt: scalar, signed.  dw: like x, variance |dt|.
@@ -76,7 +76,7 @@ def _grid(ts, dtype):
 def increments(key: Array, ts: ArrayLike, shape: tuple[int, ...], dtype=float) -> Float[Array, "n ..."]:
     r"""The Brownian increments $\Delta W_k \sim \mathcal N(0, |t_{k+1} - t_k|)$ that `simulate` draws from `key`.
 
-    Summed in pairs, they are those of the same path on every other point of `ts`: what it takes to measure a strong order.
+    Summed in pairs, they are those of the same path on every other point of `ts`: so a strong order is measured.
 
     Args:
       key: typed random key.  ts: shape (n + 1,), rising or falling.  shape, dtype: those of x0.
@@ -87,16 +87,22 @@ def increments(key: Array, ts: ArrayLike, shape: tuple[int, ...], dtype=float) -
     >>> dw.shape, dw.reshape(2, 2, 3).sum(1).shape
     ((4, 3), (2, 3))
     """
-    words = _noise.key_words(key, shape)
+    _noise.check_draw(key, shape, "increments")
     dtype = jnp.zeros((), dtype).dtype
     _, dts = _grid(ts, jnp.promote_types(dtype, jnp.float32))
-    draw = jax.vmap(lambda k, dt: jnp.sqrt(jnp.abs(dt)) * _noise.normal(words, k, shape, dts.dtype))
-    return draw(jnp.arange(len(dts)), dts).astype(dtype)
+    return _draw(key, dts, shape).astype(dtype)
+
+
+@partial(jax.jit, static_argnames="shape")
+def _draw(key, dts, shape):
+    words = _noise.words_of(key)
+    steps = jnp.arange(len(dts), dtype=jnp.uint32)
+    return jax.vmap(lambda k, dt: jnp.sqrt(jnp.abs(dt)) * _noise.normal(words, k, shape, dt.dtype))(steps, dts)
 
 
 @partial(jax.jit, static_argnames=("step", "save"))
 def _walk(step, arrays, x0, ts, dts, key, noise, save):
-    words = None if key is None else _noise.key_words(key, x0.shape)
+    words = None if key is None else _noise.words_of(key)
 
     def advance(x, now):
         t, dt, k, dw = now
@@ -113,7 +119,7 @@ def _walk(step, arrays, x0, ts, dts, key, noise, save):
         return x, x if save == "path" else None
 
     last, path = lax.scan(body, x0, (ts[:-1], dts, jnp.arange(len(dts), dtype=jnp.uint32), noise))
-    return last if save == "last" else jnp.concatenate([x0[None], path])
+    return last if path is None else jnp.concatenate([x0[None], path])
 
 
 def simulate(
@@ -129,16 +135,16 @@ def simulate(
       x0: start, any shape (paths and coordinates); real floating point.
       ts: times, shape (n + 1,), rising, or falling: then each dt < 0 (see `reverse`), and the noise has variance |dt|.
       key: typed random key; or
-      noise: Brownian increments in its place, shape (n, *x0.shape), variance |dt|. A flow (diffusion `zero`) needs neither.
+      noise: Brownian increments in its place, shape (n, *x0.shape). A flow (diffusion `zero`) needs neither.
       step: function (sde, x, t, dt, dw) -> x at t + dt: `euler_maruyama`, `heun`, or one's own.
       save: "path" -> every state; "last" -> the last one, in memory that does not grow with n.
     Returns: shape (n + 1, *x0.shape), x0 first, or x0.shape; dtype of x0, sharding of x0.
     Raises: ValueError: for a time grid that does not rise or fall throughout, for neither or both of key and noise, for
       shapes that do not fit. Not for NaN or infinity in x0 or met on the way, which stay in their own path.
 
-    Compiled once for the same functions, shapes and dtypes; parameters held in `jax.tree_util.Partial`, and arrays that the
-    functions close over, may change from call to call. Differentiable in x0, noise, ts and all of those; t and dt are in
-    float32 or wider.
+    Compiled once for the same functions, shapes and dtypes; parameters held in a `jax.tree_util.Partial`, and arrays
+    that the functions close over, may change from call to call. Differentiable in x0, noise, ts and all of those, in
+    memory for the path. t, dt and dw are float32 or wider.
 
     >>> from diffbook.sde import ornstein_uhlenbeck
     >>> x = simulate(ornstein_uhlenbeck(1.0, 0.0, 1.0), jnp.zeros(4), jnp.linspace(0.0, 1.0, 11), key=jax.random.key(0))
@@ -148,9 +154,7 @@ def simulate(
     x0 = require_floating(x0, "x0", "simulate")
     x0 = lax.convert_element_type(x0, x0.dtype)  # a Python number's dtype is weak, a state's is not
     for name, value in (("drift", sde.drift), ("diffusion", sde.diffusion), ("step", step)):
-        require(
-            callable(value), f"simulate needs {name} to be a function, got {name}={value!r}; write lambda x, t: ..."
-        )
+        require(callable(value), f"simulate needs {name} to be a function, got {value!r}; write e.g. lambda x, t: ...")
     require_choice(save, ("path", "last"), "save", "simulate")
     ts, dts = _grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
     if noise is not None:
@@ -168,6 +172,8 @@ def simulate(
             f"simulate needs key or noise, one of the two, got {'neither' if key is None else 'both'}; "
             "pass key=jax.random.key(0), or for a flow without noise SDE(drift, diffbook.sde.zero)",
         )
+    if key is not None:
+        _noise.check_draw(key, x0.shape, "simulate")
     scalar, like_x = jax.ShapeDtypeStruct((), dts.dtype), jax.ShapeDtypeStruct(x0.shape, dts.dtype)
     move, arrays = traced_step(step, sde, x0, scalar, scalar, like_x)
     return _walk(move, arrays, x0, ts, dts, key, noise, save)

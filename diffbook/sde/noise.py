@@ -35,13 +35,10 @@ def threefry2x32(key, counter):
 
 
 def _sin_quarter(v):
-    """sin(pi v / 2) on [-1, 1] by its Taylor series, to rounding; the compiler's own sine is five times slower on CPU."""
-    terms = 11 if v.dtype == jnp.float64 else 6
+    """sin(pi v / 2) on [-1, 1] by its Taylor series, to rounding: on CPU the compiler's sine would triple the cost."""
     total = jnp.zeros_like(v)
-    for k in reversed(range(terms)):
-        total = total * (v * v) + np.asarray(
-            (-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1), v.dtype
-        )
+    for k in reversed(range(11 if v.dtype == jnp.float64 else 6)):
+        total = total * (v * v) + (-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1)
     return total * v
 
 
@@ -59,13 +56,13 @@ def _from_words(words, dtype):
 
 
 def normal(words, step, shape, dtype):
-    r"""Standard normal numbers of one step, $z = \sqrt{-2 \ln u}\,\sin(\pi v / 2)$ with u uniform on (0, 1), v on (-1, 1).
+    r"""Standard normal numbers of one step, $z = \sqrt{-2 \ln u}\,\sin(\pi v / 2)$, u uniform on (0, 1), v on (-1, 1).
 
-    Box and Muller's pair is (r cos, r sin) of a uniform angle; the sine of an angle within a quarter turn either way has
-    the law of either. The 31 bits of u reach |z| = 6.7.
+    Box and Muller's pair is r cos and r sin of a uniform angle; the sine of an angle within a quarter turn either way
+    has the law of both. The 31 bits of u reach |z| = 6.7.
 
     Args:
-      words: two 32-bit words that stand for the key.  step: number of the step.  shape: of the numbers, fewer than 2**32.
+      words: two 32-bit words that stand for the key.  step: its number.  shape: of the result, with size < 2**32.
       dtype: float32 or float64.
     References: Box & Muller 1958.
     """
@@ -73,11 +70,15 @@ def normal(words, step, shape, dtype):
     return _from_words(threefry2x32(words, counter), dtype)
 
 
-def key_words(key, shape):
-    """The two words that stand for `key` (of any generator) in `normal`, which counts the places of `shape` in 32 bits."""
-    check_key(key, "simulate")
+def words_of(key):
+    """The two words that stand for `key`, of whichever generator, in `normal`."""
+    return tuple(jax.random.bits(key, (2,), jnp.uint32))
+
+
+def check_draw(key, shape, where):
+    """Refuse a bad key, and more numbers per step than one key can count the places of."""
+    check_key(key, where)
     require(
         math.prod(shape) < 2**32,
-        f"one key serves fewer than 2**32 numbers a step, got shape {shape}; split the paths over several keys",
+        f"{where} needs fewer than 2**32 numbers a step, got shape {shape}; split the paths over several keys",
     )
-    return tuple(jax.random.bits(key, (2,), jnp.uint32))

@@ -48,24 +48,22 @@ def _backward_drift(weight, sde, score, x, t):
 
 
 def reverse(sde: SDE, score: Callable) -> SDE:
-    r"""The SDE that runs `sde` backwards: drift $f - \partial_x (g^2) - g^2\,\nabla \log p_t$, noise g, on the same clock.
+    r"""`sde` run backwards: drift $f - \partial_x (g^2) - g^2\,\nabla \log p_t$, noise g, on the same clock.
 
-    Simulated on a *falling* time grid from samples of $p_T$ it passes through $p_t$ at every t on its way to $p_0$. A step
-    has dt < 0, so that the drift pushes up the score; its noise has variance |dt|. For a step that reads the equation in
-    another sense than Ito's (`heun`), the noise must not depend on x.
+    Simulated on a *falling* time grid from samples of $p_T$, it passes through $p_t$ at every t on its way to $p_0$. A
+    step has dt < 0, so that the drift pushes up the score; its noise has variance |dt|. Ito: a step that reads an
+    equation in another sense (`heun`) needs a g that does not depend on x.
 
     Args:
       sde: forward equation.
       score: $\nabla \log p_t(x)$, function of (x, t) that returns an array like x: p_t is the law of `sde`'s X_t.
-    Returns: an SDE.
+    Returns: an SDE. Where g vanishes like a square root, the derivative of g**2 comes out as 0 * inf = NaN.
     References: Anderson 1982; Song et al. 2021, appendix A.
 
-    Where x is at a point at which g vanishes like a square root, the derivative of g**2 comes out as 0 * inf = NaN.
-
     >>> from diffbook.sde import brownian, simulate
-    >>> score = lambda x, t: -x / (1 + 2 * t)              # N(0, 1) data, spread by D = 1
+    >>> back = reverse(brownian(1.0), lambda x, t: -x / (1 + 2 * t))     # of N(0, 1) data, spread by D = 1
     >>> noise = jnp.sqrt(3.0) * jax.random.normal(jax.random.key(0), (20_000,))
-    >>> data = simulate(reverse(brownian(1.0), score), noise, jnp.linspace(1.0, 0.0, 201), key=jax.random.key(1), save="last")
+    >>> data = simulate(back, noise, jnp.linspace(1.0, 0.0, 201), key=jax.random.key(1), save="last")
     >>> f"variance {data.var():.1f}"
     'variance 1.0'
     """
@@ -73,18 +71,17 @@ def reverse(sde: SDE, score: Callable) -> SDE:
 
 
 def probability_flow(sde: SDE, score: Callable) -> SDE:
-    r"""The deterministic flow with the law of `sde` at every t: $\dot x = f - \frac12 \partial_x (g^2) - \frac12 g^2\,\nabla \log p_t$.
+    r"""The flow with `sde`'s law at every t: $\dot x = f - \frac12 \partial_x (g^2) - \frac12 g^2\,\nabla \log p_t$.
 
-    It runs either way, with no key: from data to noise on a rising time grid, back on a falling one. In one dimension it
-    keeps every path at its quantile.
+    It draws no random numbers and runs either way: from data to noise on a rising time grid, back on a falling one. In
+    one dimension it keeps every path at its quantile.
 
     Args: as of `reverse`.
     Returns: an SDE whose diffusion is `zero`.
     References: Maoutsa, Reich & Opper 2020; Song et al. 2021, eq. (13) and appendix D.1.
 
     >>> from diffbook.sde import brownian, heun, simulate
-    >>> score = lambda x, t: -x / (1 + 2 * t)
-    >>> flow = probability_flow(brownian(1.0), score)
+    >>> flow = probability_flow(brownian(1.0), lambda x, t: -x / (1 + 2 * t))
     >>> data = simulate(flow, jnp.sqrt(3.0) * jnp.ones(2), jnp.linspace(1.0, 0.0, 101), step=heun, save="last")
     >>> [f"{x:.3f}" for x in data]
     ['1.000', '1.000']

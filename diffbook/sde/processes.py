@@ -28,7 +28,7 @@ def _relaxation(rate, mean, x, t):
 
 
 def brownian(diffusivity) -> SDE:
-    r"""Free Brownian motion, $dX = \sqrt{2 D}\,dW$: the law of $X_t - X_0$ is $\mathcal N(0, 2 D t)$ in each coordinate.
+    r"""Free Brownian motion, $dX = \sqrt{2 D}\,dW$: in each coordinate $X_t - X_0 \sim \mathcal N(0, 2 D t)$.
 
     Args:
       diffusivity: D >= 0, length**2/time.
@@ -43,7 +43,7 @@ def brownian(diffusivity) -> SDE:
 
 
 def ornstein_uhlenbeck(rate, mean, sigma) -> SDE:
-    r"""Pulled to a mean and shaken, $dX = \theta\,(\mu - X)\,dt + \sigma\,dW$; stationary law $\mathcal N(\mu, \sigma^2 / 2\theta)$.
+    r"""Pull to a mean, $dX = \theta\,(\mu - X)\,dt + \sigma\,dW$; stationary $\mathcal N(\mu, \sigma^2 / 2\theta)$.
 
     Args:
       rate: theta, 1/time; negative, it repels from the mean.  mean: mu, length.  sigma: >= 0, length/time**(1/2).

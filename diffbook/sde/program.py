@@ -1,8 +1,8 @@
 """A step as a program and its numbers: compiled once for all values of the numbers, and never stale.
 
-In a notebook, drift and score close over networks that go on learning. A `jax.jit` around the loop would keep the weights
-of its first call as constants and return their samples ever after. So each call of `simulate` traces one step anew, which
-takes milliseconds, hands over the numbers of the day, and compiles only if the trace has not been seen before.
+In a notebook, drift and score close over networks that go on learning. A `jax.jit` around the loop would keep the
+weights of its first call as constants and return their samples ever after. So each call of `simulate` traces one step
+anew, which takes milliseconds, hands over the numbers of the day, and compiles only a trace it has not seen before.
 """
 
 import jax
@@ -60,7 +60,7 @@ def traced_step(step, sde, x, t, dt, dw):
         y = step(sde, x, t, dt, dw)
         require(
             y.shape == x.shape,
-            f"a step must keep x's shape, got {y.shape} for {x.shape}; let drift, diffusion and score return arrays like x",
+            f"a step must keep x's shape, got {y.shape} for {x.shape}; let drift and diffusion return arrays like x",
         )
         return y.astype(x.dtype)
 
