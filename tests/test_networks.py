@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from jax import export
 
-from diffbook.generative import straight, vp_linear
+from diffbook.generative import convert, straight, vp_linear
 from diffbook.generative.networks import MLP, AroundGaussian, ResidualMLP, time_features
 
 SAMPLES = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
@@ -22,7 +22,7 @@ def residual(num_classes=0):
 
 
 def around(num_classes=0):
-    return AroundGaussian(residual(num_classes), SAMPLES, vp_linear())
+    return AroundGaussian(residual(num_classes), SAMPLES, vp_linear(), limit=50.0)
 
 
 NETWORKS = [mlp, residual, around]
@@ -120,6 +120,19 @@ def test_around_gaussian_bears_pixels_that_never_change():
     assert bool(jnp.isfinite(out).all())
 
 
+def test_around_gaussian_bears_the_end_where_no_signal_is_left():
+    out = AroundGaussian(one, SAMPLES, straight())(jnp.ones((1, 2, 3)), 1.0)
+    np.testing.assert_allclose(out, 1.0)  # all of it is noise
+
+
+def test_the_clean_sample_stays_within_the_limit_and_only_it_is_changed():
+    x, t, samples = 3 * jax.random.normal(jax.random.key(0), (40, 2, 3)), 0.2, np.clip(SAMPLES, -1, 1)
+    free, clipped = (AroundGaussian(one, samples, vp_linear(), limit=limit) for limit in (None, 1.0))
+    before, after = (convert(model(x, t), x, t, vp_linear(), source="eps", to="x0") for model in (free, clipped))
+    assert float(jnp.abs(before).max()) > 1.5
+    np.testing.assert_allclose(after, jnp.clip(before, -1, 1), atol=1e-5)
+
+
 def test_around_gaussian_does_not_train_its_gaussian():
     model = around()
     everything = jax.tree.leaves(nnx.state(model))
@@ -147,6 +160,7 @@ def test_exports(make, platform):
         (lambda: MLP((2, 0, 2), rngs=nnx.Rngs(0)), "features >= 1"),
         (lambda: ResidualMLP(6, depth=0, rngs=nnx.Rngs(0)), "depth >= 1"),
         (lambda: AroundGaussian(zero, SAMPLES[:1], vp_linear()), "two finite samples"),
+        (lambda: AroundGaussian(zero, SAMPLES, vp_linear(), limit=1.0), "limit >= the largest magnitude"),
         (lambda: AroundGaussian(zero, SAMPLES * np.nan, vp_linear()), "two finite samples"),
     ],
 )

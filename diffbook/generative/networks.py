@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from diffbook._checks import require, require_count
-from diffbook.generative.schedules import Schedule, per_sample
+from diffbook.generative.schedules import Schedule
 
 
 def time_features(t, num: int = 64, fastest: float = 1000.0):
@@ -118,16 +118,19 @@ class ResidualMLP(nnx.Module):
 
 
 class AroundGaussian(nnx.Module):
-    r"""A noise prediction that leaves to the network only what Gaussian data would not have told,
-    $\sigma\,(\alpha^2 C + \sigma^2)^{-1} (x - \alpha m) + \alpha \cdot \text{network}(x, t)$.
+    r"""A noise prediction that leaves to the network only what Gaussian data would not have told.
 
-    The first term is the exact answer for data $\mathcal N(m, C)$, with mean and covariance of the given samples. The
-    factor alpha makes an error of the network an error of the same relative size in the clean sample at every t.
+    It estimates the clean sample as
+    $\hat x_0 = m + \alpha C (\alpha^2 C + \sigma^2)^{-1} (x - \alpha m) - \sigma \cdot \text{network}(x, t)$,
+    clips it to the range that samples have, and returns the noise that this means, $(x - \alpha \hat x_0)/\sigma$.
+    Without the network it is the exact answer for data $\mathcal N(m, C)$. The best estimate, a mean of possible
+    samples, never lies outside their range: clipping excludes no optimum.
 
     Args:
       network: called as network(x, t, label).
-      samples: shape (n, ...), n >= 2.
-      schedule: of the noise. At t = 0 itself the prediction is NaN for data of singular covariance.
+      samples: shape (n, ...), n >= 2; m and C are their mean and covariance.
+      schedule: of the noise; t > 0.
+      limit: largest magnitude of an entry of a sample; None for no clipping.
 
     >>> from diffbook.generative.schedules import vp_linear
     >>> data = jnp.array([[-1.0], [1.0]])
@@ -138,26 +141,34 @@ class AroundGaussian(nnx.Module):
     True
     """
 
-    def __init__(self, network, samples, schedule: Schedule):
+    def __init__(self, network, samples, schedule: Schedule, *, limit: float | None = None):
         flat = np.asarray(samples, np.float64).reshape(len(samples), -1)
         require(
             len(flat) >= 2 and bool(np.isfinite(flat).all()),
             f"AroundGaussian needs two finite samples or more, got shape {np.shape(samples)}; pass the training set",
         )
+        require(
+            limit is None or np.abs(flat).max() <= limit,
+            f"AroundGaussian needs limit >= the largest magnitude in the samples, {np.abs(flat).max():g}, got {limit=}"
+            "; None clips nothing",
+        )
         values, axes = np.linalg.eigh(np.atleast_2d(np.cov(flat, rowvar=False)))
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule, self.limit = network, schedule, limit
         self.mean = nnx.Variable(jnp.asarray(flat.mean(0), jnp.float32))
         self.spectrum = nnx.Variable(jnp.asarray(np.maximum(values, 0), jnp.float32))
         self.axes = nnx.Variable(jnp.asarray(axes, jnp.float32))
 
-    def gaussian(self, x, t):
-        """The exact answer for Gaussian data."""
-        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), (len(x),))[:, None]
-        alpha, var = self.schedule.alpha(t), self.schedule.var(t)
-        mean, spectrum, axes = (v[...].astype(x.dtype) for v in (self.mean, self.spectrum, self.axes))
-        along = (x.reshape(len(x), -1) - alpha * mean[None]) @ axes
-        return ((jnp.sqrt(var) / (alpha**2 * spectrum[None] + var) * along) @ axes.T).reshape(x.shape)
-
     def __call__(self, x, t, label=None):
-        alpha = per_sample(self.schedule.alpha(jnp.asarray(t, x.dtype)), x)
-        return self.gaussian(x, t) + alpha * self.network(x, t, label)
+        alpha, var = (c[:, None] for c in self._noise(x, t))
+        mean, spectrum, axes = (v[...].astype(x.dtype) for v in (self.mean, self.spectrum, self.axes))
+        flat = x.reshape(len(x), -1)
+        gain = alpha * spectrum[None] / (alpha**2 * spectrum[None] + var)
+        clean = mean[None] + (gain * ((flat - alpha * mean[None]) @ axes)) @ axes.T
+        clean = clean - jnp.sqrt(var) * self.network(x, t, label).reshape(flat.shape)
+        if self.limit is not None:
+            clean = jnp.clip(clean, -self.limit, self.limit)
+        return ((flat - alpha * clean) / jnp.sqrt(var)).reshape(x.shape)
+
+    def _noise(self, x, t):
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), (len(x),))
+        return self.schedule.alpha(t), self.schedule.var(t)

@@ -41,7 +41,7 @@ def heun(sde, x, t, dt, dw):
 
     Args: as of `euler_maruyama`.
     Returns: the state at t + dt, like x.
-    References: Rümelin 1982; Kloeden & Platen 1992, section 15.5 (weak), Karras et al. 2022, algorithm 1 (flows).
+    References: Rümelin 1982; for flows Karras et al. 2022, algorithm 1.
 
     >>> heun(SDE(lambda x, t: -x, zero), jnp.ones(2), 0.0, 0.1, jnp.zeros(2))     # 1 - h + h**2 / 2
     Array([0.905, 0.905], dtype=float32)
