@@ -225,7 +225,9 @@ def coalesce(
     _checks.require_nonnegative(number, "number", where, "pass droplets per cubic metre of air, zero or above")
     _checks.require_positive(dt, "dt", where)
     num_steps = _checks.require_count(num_steps, "num_steps", where)
-    tables = (jnp.asarray(x, number.dtype) for x in (dt, *_tables(mass.tobytes(), kernel, placement, number.dtype.name)))
+    tables = (
+        jnp.asarray(x, number.dtype) for x in (dt, *_tables(mass.tobytes(), kernel, placement, number.dtype.name))
+    )
     return _coalesce(number, *tables, num_steps)
 
 
@@ -243,7 +245,8 @@ def _tables(mass, kernel, placement, precision):
     shares[d, low - 1] += there
     shares[:, 0] -= 1  # the collector leaves its bin
     with jax.ensure_compile_time_eval():
-        meet = np.asarray(jax.jit(kernel)(jnp.asarray(mass)[:, None], jnp.asarray(mass)[None, :]), np.float64)
+        columns = jnp.asarray(mass)[:, None], jnp.asarray(mass)[None, :]
+        meet = np.asarray(jax.jit(kernel)(*columns), np.float64)
     meet = np.where(np.eye(n, dtype=bool), 0.5, 1.0) * np.tril(meet)  # each pair once
     ladder = np.take_along_axis(meet, _partners(n), 1) * (np.arange(n)[:, None] >= d)
     return ladder, shares, meet, ratio

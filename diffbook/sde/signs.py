@@ -23,7 +23,7 @@ _BITS = 32
 
 @partial(jax.jit, static_argnames="step")
 def _walk(step, arrays, x0, ts, dts, key):
-    words = _noise.key_words(key, x0.shape)
+    words = _noise.words_of(key)
     places = _noise._place(x0.shape)
     blocks = len(dts) // _BITS
     cut = blocks * _BITS
@@ -70,7 +70,7 @@ def weak_signs(sde, x0: ArrayLike, ts: ArrayLike, *, key: Array, step=euler_maru
             callable(value), f"weak_signs needs {name} to be a function, got {name}={value!r}; write lambda x, t: ..."
         )
     ts, dts = _grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
-    _noise.key_words(key, x0.shape)
+    _noise.check_draw(key, x0.shape, "weak_signs")
     scalar, like_x = jax.ShapeDtypeStruct((), dts.dtype), jax.ShapeDtypeStruct(x0.shape, dts.dtype)
     move, arrays = traced_step(step, sde, x0, scalar, scalar, like_x)
     return _walk(move, arrays, x0, ts, dts, key)
