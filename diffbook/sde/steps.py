@@ -81,10 +81,10 @@ def platen(sde, x, t, dt, dw):
     r"""One step of Platen's scheme of weak order 2, which needs no derivative.
 
     $x + \frac12(f + \bar f)\Delta t + \frac14(\bar g_+ + \bar g_- + 2g)\Delta W
-    $x + \frac12(f + \bar f)\Delta t + \frac14(\bar g_+ + \bar g_- + 2g)\Delta W
     + \frac14(\bar g_+ - \bar g_-)(\Delta W^2 - |\Delta t|)/\sqrt{|\Delta t|}$, where $\bar f$ is the drift after an
-    Euler step and $\bar g_\pm$ the noise after $f\Delta t \pm g\sqrt{|\Delta t|}$. Strong order 1. On a flow it is Heun's
-    method; it evaluates at t + dt too.
+    Euler step and $\bar g_\pm$ the noise after $f\Delta t \pm g\sqrt{|\Delta t|}$. Strong order 1. On a flow it is
+    Heun's method; it evaluates at t + dt too.
+
     Args and Returns: as of `milstein`; dt must not be 0.
     References: Kloeden & Platen 1992, section 15.1, eq. (1.1); with diagonal noise its mixed terms vanish.
 
