@@ -1,4 +1,4 @@
-"""The loop and its steps: measured orders, one noise for every way of running, and what is refused."""
+"""The loop: one noise for every way of running, memory, and what is refused. Orders of the steps: test_orders.py."""
 
 import warnings
 
@@ -11,97 +11,11 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
-from diffbook.sde import SDE, brownian, euler_maruyama, heun, increments, integrate, ornstein_uhlenbeck, simulate, zero
+from diffbook.sde import SDE, brownian, euler_maruyama, heun, increments, ornstein_uhlenbeck, simulate, zero
 
 KEY = jax.random.key(30)
 OU = ornstein_uhlenbeck(1.2, 0.5, 0.8)
 TS = jnp.linspace(0.0, 1.0, 9)
-
-
-def slope(steps, errors):
-    return np.polyfit(np.log(steps), np.log(errors), 1)[0]
-
-
-# Orders ---------------------------------------------------------------------------------------------------------------
-
-
-def test_strong_order_of_euler_with_additive_noise_is_one():
-    """Against the solution on the same path: Delta W and the integral of exp(-rate (h - s)) dW are jointly normal."""
-    rate, sigma, num = 1.2, 0.8, 4000
-    steps, errors = np.array([0.2, 0.1, 0.05, 0.025]), []
-    for h in steps:
-        n = round(1 / h)
-        dw, rest = np.random.default_rng(n).normal(size=(2, n, num)) * np.sqrt(h)
-        covariance, variance = -np.expm1(-rate * h) / rate, -np.expm1(-2 * rate * h) / (2 * rate)
-        integral = covariance / h * dw + np.sqrt((variance - covariance**2 / h) / h) * rest
-        exact = np.ones(num)
-        for k in range(n):
-            exact = exact * np.exp(-rate * h) + sigma * integral[k]
-        sde = ornstein_uhlenbeck(rate, 0.0, sigma)
-        x = simulate(sde, jnp.ones(num), h * np.arange(n + 1), noise=jnp.asarray(dw, jnp.float32), save="last")
-        errors.append(np.mean(np.abs(x - exact)))
-    assert abs(slope(steps, errors) - 1) < 0.1  # the next term is h/2 of the first
-
-
-@pytest.mark.parametrize("step, drift, order", [(euler_maruyama, 0.5, 0.5), (heun, 0.0, 1.0)])
-def test_strong_order_with_multiplicative_noise(step, drift, order):
-    """X = exp(W), which is dX = X/2 dt + X dW for Ito and dX = X dW for Stratonovich, who is Heun's reading."""
-    sde = SDE(lambda x, t: drift * x, lambda x, t: x)
-    num, finest = 4000, 512
-    ts = np.linspace(0.0, 1.0, finest + 1)
-    dw = increments(KEY, ts, (num,))
-    exact = jnp.exp(dw.sum(0))
-    steps, errors = [], []
-    for n in (16, 32, 64, 128):
-        coarse = dw.reshape(n, finest // n, num).sum(1)
-        x = simulate(sde, jnp.ones(num), ts[:: finest // n], noise=coarse, step=step, save="last")
-        steps.append(1 / n)
-        errors.append(float(jnp.abs(x - exact).mean()))
-    assert abs(slope(steps, errors) - order) < 0.1
-
-
-@pytest.mark.parametrize("step, order", [(euler_maruyama, 1), (heun, 2)])
-def test_weak_order_without_chance(step, order):
-    """Of a linear equation the last state is affine in the increments: its gradient gives the variance to rounding."""
-    with jax.enable_x64(True):
-        steps, errors = [], []
-        for n in (10, 20, 40):
-            ts = np.linspace(0.0, 1.0, n + 1)
-
-            def last(noise, ts=ts):
-                return simulate(OU, 2.0, ts, noise=noise, step=step, save="last")
-
-            mean, gradient = jax.value_and_grad(last)(jnp.zeros(n))
-            exact_var = 0.64 * -np.expm1(-2.4) / 2.4
-            errors.append([abs(mean - (0.5 + 1.5 * np.exp(-1.2))), abs(jnp.sum(gradient**2) / n - exact_var)])
-            steps.append(1 / n)
-        for error in np.transpose(errors):
-            assert abs(slope(steps, error) - order) < 0.1
-
-
-@pytest.mark.parametrize("step, order", [(euler_maruyama, 1), (heun, 2)])
-@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0)])
-def test_order_on_a_deterministic_flow(step, order, ends):
-    """x' = x cos t has x = exp(sin t): rising and falling grids, uneven too."""
-    flow = SDE(lambda x, t: x * jnp.cos(t), zero)
-    with jax.enable_x64(True):
-        steps, errors = [], []
-        for n in (20, 40, 80):
-            ts = ends[0] + (ends[1] - ends[0]) * np.linspace(0, 1, n + 1) ** 1.5
-            x = simulate(flow, jnp.exp(jnp.sin(ends[0])), ts, step=step, save="last")
-            steps.append(1 / n)
-            errors.append(abs(float(x) - np.exp(np.sin(ends[1]))))
-    assert abs(slope(steps, errors) - order) < 0.1
-
-
-def test_without_noise_it_is_eulers_method():
-    x0 = jnp.array([0.3, -1.0, 2.0])
-    path = simulate(SDE(lambda x, t: jnp.sin(x) - t, zero), x0, TS)
-    x, expected = np.asarray(x0), [np.asarray(x0)]
-    for t, dt in zip(TS, np.diff(TS), strict=False):
-        x = x + (np.sin(x) - t) * dt
-        expected.append(x)
-    np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-6)
 
 
 # One noise ------------------------------------------------------------------------------------------------------------
@@ -276,52 +190,6 @@ def test_a_gradient_stores_the_path_and_no_more():
         return simulate(sde, x0, np.linspace(0, 1, n + 1), key=KEY, save="last").sum()
 
     assert temporary_bytes(jax.grad(loss), x0) < (n + 10) * x0.nbytes
-
-
-def test_compiled_once_for_new_values_and_new_closures():
-    def run(rate, scale):
-        def drift(x, t):  # a new function, and a new array in it, at each call
-            return -scale * x
-
-        return simulate(SDE(drift, brownian(rate).diffusion), jnp.ones(6), TS, key=KEY)
-
-    first = run(1.0, jnp.float32(1.0))
-    compiled = integrate._walk._cache_size()
-    assert not np.any(run(2.0, jnp.float32(3.0))[1:] == first[1:])
-    assert integrate._walk._cache_size() == compiled
-
-
-def test_what_functions_close_over_is_never_stale():
-    network = {"weight": jnp.float32(1.0), "rate": 1.0, "train": True}
-
-    def drift(x, t):
-        inner = jax.jit(lambda x: -network["weight"] * x)  # an array within a program within the program
-        return inner(x) * network["rate"] if network["train"] else jnp.zeros_like(x)
-
-    flow = SDE(drift, zero)
-    for change in ({}, {"weight": jnp.float32(2.0)}, {"rate": 3.0}, {"train": False}):
-        network |= change
-        factor = 1 - network["weight"] * network["rate"] / 8 * network["train"]
-        np.testing.assert_allclose(simulate(flow, 1.0, TS, save="last"), factor**8, rtol=1e-5)
-
-
-def test_custom_derivatives_are_not_mistaken_for_each_other():
-    def with_slope(slope):
-        @jax.custom_jvp
-        def f(x):
-            return 1.0 * x
-
-        f.defjvp(lambda primals, tangents: (f(*primals), slope * tangents[0]))
-        return SDE(lambda x, t: f(x), zero)
-
-    for slope_ in (1.0, 2.0):
-        gradient = jax.grad(lambda x, s=slope_: simulate(with_slope(s), x, TS, save="last"))(1.0)
-        np.testing.assert_allclose(gradient, (1 + slope_ / 8) ** 8, rtol=1e-5)
-
-
-def test_no_tracer_leaks():
-    with jax.checking_leaks():
-        jax.jit(jax.grad(lambda rate: simulate(SDE(lambda x, t: -rate * x, zero), 1.0, TS, save="last")))(1.0)
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
