@@ -45,11 +45,11 @@ def _cell(text, kind=""):
 
 
 def _number(value, resolution=0.0):
-    """Four digits, or as many as show the size of the tolerance, up to ten."""
+    """Four digits, or as many as show the size of the tolerance, up to eight."""
     digits = 4
     if resolution and value:
         digits = max(4, math.floor(math.log10(abs(value))) - math.floor(math.log10(resolution)) + 3)
-    return f"{value:.{min(digits, 10)}g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.{min(digits, 8)}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _resolution(claim):
