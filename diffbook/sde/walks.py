@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int, Shaped
 
-from diffbook._checks import check_key, require, require_choice, require_count, static_value
+from diffbook._checks import require, require_choice, require_count, static_value
 from diffbook.sde import noise
 
 _BOUNDARIES = ("periodic", "neumann", "dirichlet")
@@ -73,7 +73,7 @@ def lattice_walk(
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))
 def _walk(x0, key, moves, num_steps, thresholds, shape, boundary, save):
-    words = None if key is None else noise.key_words(key, x0.shape[:-1])
+    words = None if key is None else noise.words_of(key)
 
     def step(x, at):
         move = moves[at] if key is None else _draw(words, at, x.shape[:-1], thresholds)
@@ -140,7 +140,7 @@ def persistent_walk(
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _persist(x0, v0, key, turns, num_steps, threshold):
-    words = None if key is None else noise.key_words(key, x0.shape)
+    words = None if key is None else noise.words_of(key)
 
     def step(state, at):
         x, v = state
@@ -242,7 +242,7 @@ def _given(key, choices, name, shape, where):
     """What the walkers are told to do, checked; None if a key is to choose."""
     if choices is None:
         require(key is not None, f"{where} needs key or {name}, got neither; pass key=jax.random.key(0)")
-        check_key(key, where)
+        noise.check_draw(key, shape[1:], where)
         return None
     require(key is None, f"{where} needs key or {name}, got both; leave one out")
     choices = jnp.asarray(choices)
