@@ -30,8 +30,7 @@ book: environment
 	@$(VENV) tools/build_book.py
 
 test: book
-	@$(VENV) -m pytest -n $(WORKERS) --doctest-modules --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
-	  --no-loadscope-reorder --durations=8 tests diffbook book
+	@$(VENV) -m pytest -n $(WORKERS) --doctest-modules --no-loadscope-reorder --durations=8 tests diffbook
 
 serve: book
 	@echo "http://127.0.0.1:$(PORT)   (Ctrl-C ends it)"

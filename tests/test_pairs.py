@@ -48,6 +48,7 @@ def test_stored_outputs(name):
     for cell in code_cells(notebook(name)):
         checked = pairs.CHECKED in cell.metadata.get("tags", [])
         assert bool(cell.outputs) == checked, f"run `make notebooks`:\n{cell.source}"
+        assert (cell.execution_count is not None) == checked, "nbval compares outputs of cells that were run"
         for output in cell.outputs:
             shown = output.get("text", "") or "".join(output.get("data", {}).get("text/plain", ""))
             assert shown.strip(), f"a checked cell with an empty output:\n{cell.source}"

@@ -1,6 +1,7 @@
 """What Colab does: each notebook alone in an empty folder, in an environment that has jax but not this package.
 
-The numbers it then measures are those of the built book, to the bit: the same code gives the same book twice.
+nbval runs it there and compares the outputs that are stored. The numbers that its claims then measure are those of the
+built book, to the bit: the same code gives the same book twice.
 """
 
 import json
@@ -22,17 +23,13 @@ from chapters import chapters, claims, current  # noqa: E402
 pytestmark = pytest.mark.long
 
 # What Colab has of the package's dependencies; pip has to find the rest.
-PRESENT = (
-    "jax flax numpy optax orbax-checkpoint scipy matplotlib scikit-learn pooch tqdm pip ipykernel nbclient".split()
-)
+PRESENT = "jax flax numpy optax orbax-checkpoint scipy matplotlib scikit-learn pooch tqdm pip ipykernel".split()
 KEPT = ["jax", "jaxlib", "flax", "numpy"]
-RUN = """
-import sys, nbformat
-from nbclient import NotebookClient
-nb = nbformat.read(sys.argv[1], 4)
-NotebookClient(nb, timeout=900, record_timing=False, resources={"metadata": {"path": "."}}).execute()
-nbformat.write(nb, sys.argv[2])
-"""
+NBVAL = (
+    "-q --tb=short -p no:cacheprovider -p keep_claims --nbval-lax --nbval-kernel-name=alone --nbval-cell-timeout=600"
+)
+# pytest with this folder's plugin; the kernel does not see the folder.
+PYTEST = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 VERSIONS = (
     "import importlib.metadata, json, sys; print(json.dumps({n: importlib.metadata.version(n) for n in sys.argv[1:]}))"
 )
@@ -76,19 +73,26 @@ def test_notebook_runs_alone(name, wheel, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(ROOT / f"{name}.ipynb", alone / "notebook.ipynb")
+    kernel = tmp_path / "jupyter" / "kernels" / "alone"
+    kernel.mkdir(parents=True)
+    start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": start, "display_name": "alone", "language": "python"}))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "JUPYTER"))}
-    settings = {"DIFFBOOK_SOURCE": str(wheel), "JUPYTER_PREFER_ENV_PATH": "1", "IPYTHONDIR": str(tmp_path / "ipython")}
-    run(python, "-c", RUN, "notebook.ipynb", tmp_path / "done.ipynb", cwd=alone, env=kept | settings)
+    settings = {
+        "DIFFBOOK_SOURCE": str(wheel),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_PATH": str(tmp_path / "jupyter"),
+        "KEEP_CLAIMS": str(tmp_path / "claims.json"),
+    }
+    nbval = [*NBVAL.split(), "--rootdir", alone, "notebook.ipynb"]
+    run(sys.executable, "-c", PYTEST, *nbval, cwd=alone, env=kept | settings)
 
     assert json.loads(run(python, "-c", VERSIONS, *KEPT)) == before
     where = "import diffbook, importlib.metadata as m; print(m.distribution('diffbook').read_text('direct_url.json'))"
     assert wheel.name in json.loads(run(python, "-c", where, cwd=alone))["url"]
-    done = nbformat.read(tmp_path / "done.ipynb", 4)
-    assert claims_of(done) == claims_of(nbformat.read(current(name), 4))
-
-
-def claims_of(nb):
-    return {claim["name"]: claim["measured"] for claim in claims(nb)}
+    again = json.loads((tmp_path / "claims.json").read_text())
+    built = list(claims(nbformat.read(current(name), 4)))
+    assert {claim["name"]: claim["measured"] for claim in again} == {c["name"]: c["measured"] for c in built}
 
 
 def test_oldest_versions_that_the_package_admits(wheel, tmp_path):

@@ -67,13 +67,13 @@ def refresh_notebook(chapter, outputs=None):
     nb = jupytext.read(source(chapter))
     nb.nbformat, nb.nbformat_minor = 4, 5
     seen = Counter()
-    for cell in nb.cells:
+    for number, cell in enumerate(nb.cells, 1):
         seen[cell.source] += 1  # an id that says the same in every checkout
         cell.id = hashlib.sha256(f"{seen[cell.source]} {cell.source}".encode()).hexdigest()[:8]
         if cell.cell_type == "code":
             checked = CHECKED in cell.metadata.get("tags", [])
             cell.outputs = outputs.get(cell.source, []) if checked else []
-            cell.execution_count = None
+            cell.execution_count = number if cell.outputs else None  # nbval takes outputs of cells that were run
             for output in cell.outputs:
                 if "execution_count" in output:
                     output.execution_count = None
