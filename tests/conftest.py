@@ -11,13 +11,10 @@ install_import_hook("diffbook", "beartype.beartype")
 
 
 def pytest_collection_modifyitems(items):
-    """Long tests first: the short ones then fill the gaps between two workers. A file stays with one worker, for what
-    it compiles; a page and a notebook are files of their own."""
-
-    def short(item):
-        return not (item.get_closest_marker("long") or item.get_closest_marker("site"))
-
-    items.sort(key=short)
+    """Files with long tests first: the short ones then fill the gaps between two workers. A file stays with one worker,
+    for what it compiles; in it, a page and a notebook are files of their own."""
+    long = {item.path for item in items if item.get_closest_marker("long") or item.get_closest_marker("site")}
+    items.sort(key=lambda item: item.path not in long)
     for item in items:
-        what = item.callspec.params.get("name", "") if hasattr(item, "callspec") and not short(item) else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {what} {short(item)}"))
+        name = item.callspec.params.get("name", "") if hasattr(item, "callspec") and item.path in long else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {name}"))

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-from chapters import chapters, claims, current  # noqa: E402
+from chapters import chapters, claims, compile_cache, current, executed  # noqa: E402
 
 pytestmark = pytest.mark.long
 
@@ -85,6 +85,7 @@ def test_notebook_runs_alone(name, wheel, tmp_path):
         "KEEP_CLAIMS": str(tmp_path / "claims.json"),
     }
     nbval = [*NBVAL.split(), "--rootdir", alone, "notebook.ipynb"]
+    settings |= compile_cache(executed(name).parent / "compiled")  # from the build: it need not be compiled twice
     run(sys.executable, "-c", PYTEST, *nbval, cwd=alone, env=kept | settings)
 
     assert json.loads(run(python, "-c", VERSIONS, *KEPT)) == before

@@ -94,6 +94,15 @@ def current(chapter):
     return BUILD / "current" / f"{Path(chapter).name}.ipynb"
 
 
+def compile_cache(folder):
+    """Settings by which JAX keeps what it compiles in a folder, however small, and takes it from there."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
 def claims(nb):
     """The records of the claims that an executed notebook made, in order."""
     for cell in code_cells(nb):

