@@ -13,7 +13,7 @@ PYTHON ?= python3
 PORT ?= 8000
 NEWEST ?=
 RECORD ?= missing
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv/bin/python
 # The same numbers every time, whatever the caller's shell sets.

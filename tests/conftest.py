@@ -10,6 +10,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("diffbook", "beartype.beartype")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items):
     """Files with long tests first: the short ones then fill the gaps between two workers. A file stays with one worker,
     for what it compiles; in it, a page and a notebook are files of their own."""
