@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from diffbook._checks import require, require_floating
 from diffbook.sde import noise as _noise
-from diffbook.sde.integrate import _grid, euler_maruyama
+from diffbook.sde.integrate import euler_maruyama, time_grid
 from diffbook.sde.program import traced_step
 
 _BITS = 32
@@ -24,7 +24,7 @@ _BITS = 32
 @partial(jax.jit, static_argnames="step")
 def _walk(step, arrays, x0, ts, dts, key):
     words = _noise.words_of(key)
-    places = _noise._place(x0.shape)
+    places = _noise.places(x0.shape)
     blocks = len(dts) // _BITS
     cut = blocks * _BITS
 
@@ -69,7 +69,7 @@ def weak_signs(sde, x0: ArrayLike, ts: ArrayLike, *, key: Array, step=euler_maru
         require(
             callable(value), f"weak_signs needs {name} to be a function, got {name}={value!r}; write lambda x, t: ..."
         )
-    ts, dts = _grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
+    ts, dts = time_grid(ts, jnp.promote_types(x0.dtype, jnp.float32), "weak_signs")
     _noise.check_draw(key, x0.shape, "weak_signs")
     scalar, like_x = jax.ShapeDtypeStruct((), dts.dtype), jax.ShapeDtypeStruct(x0.shape, dts.dtype)
     move, arrays = traced_step(step, sde, x0, scalar, scalar, like_x)

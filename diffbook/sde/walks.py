@@ -169,7 +169,7 @@ def _jump(x, move, shape, boundary):
 
 def _draw(words, at, walkers, thresholds):
     """How many of the thresholds 32 random bits have reached, one number per walker: made of (key, step, place)."""
-    bits = noise.threefry2x32(words, (noise._place(walkers), at))[0]
+    bits = noise.threefry2x32(words, (noise.places(walkers), at))[0]
     return sum(((bits >= np.uint32(t)).astype(jnp.int32) for t in thresholds), jnp.zeros(walkers, jnp.int32))
 
 
