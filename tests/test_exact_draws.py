@@ -35,7 +35,7 @@ def test_geometric_brownian_is_lognormal():
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"rate": 1.0, "mean": 1.0, "sigma": 0.5},  # 16 degrees of freedom
+        {"rate": 2.0, "mean": 0.5, "sigma": 0.5},  # 16 degrees of freedom
         {"rate": 1.0, "mean": 0.5, "sigma": 1.0},  # 2: Feller's border
         {"rate": 1.0, "mean": 0.25, "sigma": 1.0},  # 1: the border of the two ways to draw
         {"rate": 1.0, "mean": 0.05, "sigma": 1.0},  # 0.2: Poisson
