@@ -62,10 +62,11 @@ def _bandwidth(result):
     stream = {name: 1 / times[f"heat:triad_{name}"]["seconds"]["median"] for name in ("memory", "cache")}
     return (
         "One step at a time moves at least 16 bytes a cell. By that count `ftcs` runs at "
-        f"{speed['stepped']:.3g} GB/s and the numba stepper at {speed['numba_rows']:.3g} GB/s. The triad a = b + 3c, on all cores in the same run, "
-        f"moves {stream['memory']:.3g} GB/s from memory and {stream['cache']:.3g} GB/s on arrays as large as the two "
-        f"fields of a stepper, 16 MB. So `ftcs` reaches {100 * speed['stepped'] / stream['cache']:.0f}% of what arrays "
-        f"of this size allow, and {100 * speed['stepped'] / stream['memory']:.0f}% of what memory does."
+        f"{speed['stepped']:.3g} GB/s and the numba stepper at {speed['numba_rows']:.3g} GB/s. The triad a = b + 3c, "
+        f"on all cores in the same run, moves {stream['memory']:.3g} GB/s from memory and {stream['cache']:.3g} GB/s "
+        "on arrays as large as the two fields of a stepper, 16 MB. So `ftcs` reaches "
+        f"{100 * speed['stepped'] / stream['cache']:.0f}% of what arrays of this size allow, and "
+        f"{100 * speed['stepped'] / stream['memory']:.0f}% of what memory does."
     )
 
 
@@ -131,8 +132,8 @@ def page(result):
         f"(the run itself keeps {facts['cores']} cores busy).",
         "",
         "Each contender runs in a process of its own and sleeps while another is timed. Ours is timed just before and "
-        "just after each of theirs; a ratio is theirs over the mean of ours, and the table gives the median of these and "
-        "their range. First calls, in which code is compiled, are not in the ratios. Where a peer ran a part of "
+        "just after each of theirs; a ratio is theirs over the mean of ours, and the table gives the median of these "
+        "and their range. First calls, in which code is compiled, are not in the ratios. Where a peer ran a part of "
         "the steps, its time is scaled up.",
         "",
         *_table(result),

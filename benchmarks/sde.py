@@ -55,13 +55,13 @@ def _only(draw):
     import jax
     import jax.numpy as jnp
 
-    from diffbook.sde.noise import _place, words_of
+    from diffbook.sde.noise import places, words_of
 
     @jax.jit
     def run(key):
-        words, places = words_of(key), _place((PATHS,))
+        words, where = words_of(key), places((PATHS,))
         steps = jnp.arange(STEPS, dtype=jnp.uint32)
-        return jax.lax.scan(lambda x, k: (x + draw(words, (places, k)), None), jnp.zeros(PATHS), steps)[0]
+        return jax.lax.scan(lambda x, k: (x + draw(words, (where, k)), None), jnp.zeros(PATHS), steps)[0]
 
     return Task(lambda: run(jax.random.key(0)).block_until_ready(), answer=lambda _: None)
 
