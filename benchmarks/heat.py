@@ -46,7 +46,10 @@ def numba_rows():
     def step(old, new, r):
         n, m = old.shape
         for i in prange(n):
-            up, here, down, out = old[i - 1], old[i], old[i + 1 if i + 1 < n else 0], new[i]
+            up = old[i - 1] if i > 0 else old[n - 1]
+            down = old[i + 1] if i < n - 1 else old[0]
+            here = old[i]
+            out = new[i]
             out[0] = here[0] + r * (up[0] + down[0] + here[m - 1] + here[1] - 4 * here[0])
             for j in range(1, m - 1):
                 out[j] = here[j] + r * (up[j] + down[j] + here[j - 1] + here[j + 1] - 4 * here[j])

@@ -29,8 +29,8 @@ class Task:
 
 def _serve(pipe, module, name):
     try:
-        task = getattr(import_module(module), name)()
         start = time.perf_counter()
+        task = getattr(import_module(module), name)()
         result = task.run()
         first = time.perf_counter() - start
         pipe.send({"first": first, "scale": task.scale, "answer": task.answer(result)})
@@ -49,7 +49,7 @@ def _serve(pipe, module, name):
 
 
 class Contender:
-    """One contender, started and warmed up: `first` is its first call, compilation included, in seconds."""
+    """One contender, started and warmed up: `first` is what that took, imports and compilation included."""
 
     def __init__(self, path):
         self.name = path
