@@ -31,6 +31,15 @@ def stepped():
     return Task(_ours(ftcs), answer=np.asarray)
 
 
+def transforms():
+    """A real transform and its inverse by JAX and nothing else: what `ftcs_jump` cannot do without."""
+    import jax
+    import jax.numpy as jnp
+
+    there_and_back = jax.jit(lambda u: jnp.fft.irfft2(jnp.fft.rfft2(u)))
+    return Task(_ours(lambda u, r, num_steps: there_and_back(u)), calls=5, answer=lambda _: None)
+
+
 def exact(steps):
     """The field after so many steps, to compare the peers' with."""
     from diffbook.pde.heat import ftcs_jump

@@ -54,6 +54,19 @@ def _table(result):
     yield f'| `simulate(save="last")`, memory | 5000 steps beside 500 | {long / short:.3g} times as much | 1 | {met} |'
 
 
+def _limit_of_jump(result):
+    heat_ = result["heat"]
+    share = heat_["jump"]["heat:transforms"]["median"]
+    slow, ours = (heat_["times"][f"heat:{name}"]["seconds"]["median"] for name in ("py_pde", "jump"))
+    return (
+        f"A transform and its inverse, with nothing between them, take {100 * share:.0f}% of the time of `ftcs_jump` "
+        f"({1e3 * ours:.3g} ms). py-pde's {heat.STEPS} steps take {slow:.3g} s, so that 500 times as fast would be "
+        f"{1e3 * slow / 500:.3g} ms; the two transforms alone take about {1e3 * ours * share:.3g} ms, and are "
+        f"{slow / (ours * share):.0f} times as fast as those steps. The number of steps costs `ftcs_jump` nothing: "
+        "with more of them every ratio grows in proportion."
+    )
+
+
 def _bandwidth(result):
     """How far the stepper is from the memory: single steps read and write each cell once, 16 bytes."""
     times = result["heat"]["times"]
@@ -80,7 +93,7 @@ def _where_time_goes(result):
     return (
         f"A step of `simulate` takes {1e9 * whole / count:.2g} ns of one core. Its loop with nothing in it but the two "
         f"random words takes {100 * core['random_words'] / whole:.0f}% of that, with the normal numbers made of them "
-        f"{100 * core['random_normals'] / whole:.0f}%: the random numbers, not the equation, set the speed. "
+        f"{100 * core['random_normals'] / whole:.0f}%; the rest is the equation. "
         f"`weak_signs`, which draws one word for 32 steps, takes {1e9 * core['signs'] / count:.2g} ns."
     )
 
@@ -142,6 +155,10 @@ def page(result):
         "`ftcs_jump` does all steps in two transforms; the others step.",
         f"- **Ornstein–Uhlenbeck** ({sde_line}): mean and standard deviation of every sample lie within {misses:.1f} "
         "standard errors of the exact law of the Euler chain.",
+        "",
+        "## What limits `ftcs_jump`",
+        "",
+        _limit_of_jump(result),
         "",
         "## What limits the stepper",
         "",
