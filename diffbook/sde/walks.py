@@ -16,7 +16,7 @@ from diffbook._checks import require, require_choice, require_count, static_valu
 from diffbook.sde import noise
 
 _BOUNDARIES = ("periodic", "neumann", "dirichlet")
-_WORD = 2.0**32  # chances are compared with 32 random bits: each is exact to 2**-33
+_WORD = 2.0**32  # chances are compared with 32 random bits: each is exact to 2**-32
 
 
 def lattice_walk(
