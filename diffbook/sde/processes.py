@@ -100,8 +100,8 @@ def cir(rate, mean, sigma) -> SDE:
     r"""Cox, Ingersoll and Ross's interest rate, $dX = \kappa\,(\theta - X)\,dt + \sigma \sqrt{X}\,dW$ on $X \ge 0$.
 
     Stationary law: gamma of shape $2\kappa\theta/\sigma^2$ and scale $\sigma^2/2\kappa$. X stays above 0 if
-    $2\kappa\theta \ge \sigma^2$ (Feller); else it touches 0 again and again. Steps of finite length may lead below 0,
-    where this equation has the drift alone, which leads back.
+    $2\kappa\theta \ge \sigma^2$ (Feller); else it touches 0 again and again, or is caught there if $\kappa\theta = 0$.
+    Steps of finite length may lead below 0, where this equation has the drift alone, which leads back.
 
     Args:
       rate: kappa >= 0, 1/time.  mean: theta >= 0, the unit of X.  sigma: >= 0, unit**(1/2)/time**(1/2).
@@ -121,7 +121,7 @@ def bounded_mixing(rate, mean, kappa) -> SDE:
 
     Stationary law: Beta with $a = \omega m/\kappa$, $b = \omega (1 - m)/\kappa$. Relaxation rates: $\frac n2 (\omega +
     (n - 1)\kappa)$. Y stays above 0 if $a \ge 1$ and below 1 if $b \ge 1$; else it touches that end and comes back, or
-    is caught there if m is that end. Steps of finite length may lead out of [0, 1]; there the drift alone leads back.
+    is caught there if a (or b) is 0. Steps of finite length may lead out of [0, 1]; there the drift alone leads back.
 
     Args:
       rate: omega >= 0, 1/time.  mean: m, 0 to 1.  kappa: >= 0, 1/time.
