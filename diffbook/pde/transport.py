@@ -36,7 +36,7 @@ def goldstein_taylor(
       rho: density, shape `(n,)`, periodic.
       j: flux, shape `(n,)`, at the same cell centres. `|eps j| <= rho` where rho counts walkers.
       sigma: turning, >= 0, one number or one per face, shape `(n,)`, entry i between cells i and i + 1.
-      eps: > 0, mean free path over length.  dx: cell size.  dt: time step.  num_steps: static integer.
+      eps: > 0; walkers fly 2 eps/sigma between turns.  dx: cell size.  dt: time step.  num_steps: static integer.
     Returns: `(rho, j)` at num_steps * dt. Keeps `rho.sum()`, and `rho >= |eps j|` where it held. The limit eps -> 0 is
       diffusion with D = 1/sigma and j = -rho_x/sigma.
     Raises: ValueError: for other shapes, NaN, eps <= 0 or sigma < 0, and for a dt above the bound. Traced parameters

@@ -48,7 +48,7 @@ def growth_parameter(temperature, pressure):
 def east_marshall(radius):
     r"""A measured cloud's spectrum, $n(r) = (n_0/r)\,\exp(-22\,(\log_{10} r/7\,\mu m)^2)$, per m^3 and m of radius.
 
-    n_0 = 465 per cm^3 makes it 1 g of water in a kilogram of air.
+    n_0 = 465 per cm^3 makes it 1 g of water in a cubic metre (in a kilogram of air at 1 kg/m^3).
     References: East and Marshall 1954, as normalised by Olesik et al. 2022.
     """
     return 465e6 / radius * np.exp(-22 * np.log10(radius / 7e-6) ** 2)
