@@ -3,7 +3,7 @@
 #   make test         everything that is checked, the built site included
 #   make serve        build, then show it on http://127.0.0.1:8000 (PORT=… for another port)
 #   make notebooks    bring each chapter's .ipynb in step with its .md and store the outputs that are checked
-#   make bench        speed beside peers
+#   make bench        speed beside peers, which it installs into .venv-bench; rewrites benchmarks/results.md
 #   make lint         style;  make format  repairs it
 #   make lock         requirements.in -> requirements.txt
 #   make clean        remove everything that was built (not the environment)
@@ -39,8 +39,14 @@ serve: book
 notebooks: environment
 	@$(VENV) tools/build_book.py --notebooks --record=$(RECORD)
 
-bench: environment
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(VENV) $$file || exit 1; done
+bench: .venv-bench/ready
+	@PYTHONPATH=. .venv-bench/bin/python benchmarks/run.py
+
+.venv-bench/ready: benchmarks/requirements.txt
+	@echo "bench: installing the package's peers into .venv-bench"
+	@$(PYTHON) -m venv --clear .venv-bench && echo '*' > .venv-bench/.gitignore
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	@touch $@
 
 lint: environment
 	@$(VENV) -m ruff check . && $(VENV) -m ruff format --check .

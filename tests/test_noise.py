@@ -33,8 +33,8 @@ def test_threefry_is_the_generator_beneath_jax():
 
 
 def test_places_are_counted_in_the_order_of_the_array():
-    np.testing.assert_array_equal(noise._place((2, 3, 4)), np.arange(24, dtype=np.uint32).reshape(2, 3, 4))
-    assert noise._place(()).shape == ()
+    np.testing.assert_array_equal(noise.places((2, 3, 4)), np.arange(24, dtype=np.uint32).reshape(2, 3, 4))
+    assert noise.places(()).shape == ()
 
 
 def draw(num_steps, shape, dtype=jnp.float32):

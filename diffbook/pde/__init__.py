@@ -1,5 +1,5 @@
 """The deterministic law: fields that spread, and how to compute them."""
 
-from diffbook.pde import heat, telegraph
+from diffbook.pde import advection, fokker_planck, heat, radiation, telegraph, transport
 
-__all__ = ["heat", "telegraph"]
+__all__ = ["advection", "fokker_planck", "heat", "radiation", "telegraph", "transport"]

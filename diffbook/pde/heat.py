@@ -54,7 +54,7 @@ def ftcs(
         that leaves is gone).
       check_stability: False lets an unstable `r` through, to look at the blow-up.
     Returns: field `num_steps` later, shape and dtype of `u`. `u.sum()` is kept unless "dirichlet"; up to the
-      stability limit the largest and smallest value never move apart.
+      stability limit the largest and smallest value (if "dirichlet", with 0 among them) never move apart.
     Raises: ValueError: if $2\sum r > 1$ (unstable), for `r < 0`, NaN, or an unknown boundary. A traced `r` or `u` is
       not looked at: an unstable one grows without bound, NaN spreads one cell a step.
     References: Courant, Friedrichs & Lewy 1928. To differentiate through many steps take `ftcs_jump`: this one keeps

@@ -54,20 +54,23 @@ def heun(sde, x, t, dt, dw):
     return x + (first + move(x + first, t + dt)) / 2
 
 
-def _grid(ts, dtype):
-    """Times and signed time steps. The steps of a visible grid are differences taken in float64, then rounded."""
+def time_grid(ts, dtype, where="simulate"):
+    """Times, shape (n + 1,), and signed time steps, shape (n,), both of `dtype`, for the function called `where`.
+
+    The steps of a grid that is known before tracing are differences taken in float64, then rounded.
+    """
     value = static_value(ts)
     shape = jnp.shape(ts)
     require(
         len(shape) == 1 and shape[0] >= 2,
-        f"simulate needs ts of shape (n + 1,) with n >= 1 steps, got shape {shape}; take e.g. jnp.linspace(0, 1, 101)",
+        f"{where} needs ts of shape (n + 1,) with n >= 1 steps, got shape {shape}; take e.g. jnp.linspace(0, 1, 101)",
     )
     if value is None:
         return jnp.asarray(ts, dtype), jnp.diff(jnp.asarray(ts, dtype))
     dts = np.diff(value.astype(np.float64))
     require(
         bool(np.isfinite(dts).all()) and bool((dts > 0).all() or (dts < 0).all()),
-        f"simulate needs finite times ts that rise, or fall, throughout, got ts={value}; sort it, drop doubles, "
+        f"{where} needs finite times ts that rise, or fall, throughout, got ts={value}; sort it, drop doubles, "
         "or give it more digits",
     )
     return jnp.asarray(value, dtype), jnp.asarray(dts, dtype)
@@ -89,7 +92,7 @@ def increments(key: Array, ts: ArrayLike, shape: tuple[int, ...], dtype=float) -
     """
     _noise.check_draw(key, shape, "increments")
     dtype = jnp.zeros((), dtype).dtype
-    _, dts = _grid(ts, jnp.promote_types(dtype, jnp.float32))
+    _, dts = time_grid(ts, jnp.promote_types(dtype, jnp.float32), "increments")
     return _draw(key, dts, shape).astype(dtype)
 
 
@@ -156,7 +159,7 @@ def simulate(
     for name, value in (("drift", sde.drift), ("diffusion", sde.diffusion), ("step", step)):
         require(callable(value), f"simulate needs {name} to be a function, got {value!r}; write e.g. lambda x, t: ...")
     require_choice(save, ("path", "last"), "save", "simulate")
-    ts, dts = _grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
+    ts, dts = time_grid(ts, jnp.promote_types(x0.dtype, jnp.float32))
     if noise is not None:
         require(
             jnp.shape(noise) == (len(dts), *x0.shape),

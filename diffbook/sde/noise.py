@@ -42,7 +42,7 @@ def _sin_quarter(v):
     return total * v
 
 
-def _place(shape):
+def places(shape):
     """The running number of each entry of an array, as 32-bit words, whichever device holds it."""
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     places = (lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(s) for axis, s in enumerate(strides))
@@ -66,7 +66,7 @@ def normal(words, step, shape, dtype):
       dtype: float32 or float64.
     References: Box & Muller 1958.
     """
-    counter = (_place(shape), jnp.asarray(step, jnp.uint32))
+    counter = (places(shape), jnp.asarray(step, jnp.uint32))
     return _from_words(threefry2x32(words, counter), dtype)
 
 
