@@ -41,11 +41,8 @@ def _serve(pipe, module, name):
                 task.run()
             each = task.scale / task.calls
             pipe.send(((time.perf_counter() - start) * each, (time.process_time() - busy) * each))
-    except EOFError:
+    except EOFError:  # the parent has no more questions
         pass
-    except Exception as error:
-        pipe.send(error)
-        raise
 
 
 class Contender:
@@ -63,10 +60,10 @@ class Contender:
         self.walls, self.busy = [], []
 
     def _receive(self):
-        answer = self.pipe.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"{self.name} ended with an error, which stands above") from None
 
     def time(self):
         """Seconds for the whole problem, now."""
