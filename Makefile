@@ -19,6 +19,8 @@ VENV := .venv/bin/python
 # The same numbers every time, whatever the caller's shell sets.
 export PYTHONHASHSEED := 0
 export JAX_PLATFORMS := cpu
+# Some containers forbid Python to keep compiled modules; each of the many processes here would then compile jax anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help book test serve notebooks bench lint format lock clean environment
 

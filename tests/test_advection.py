@@ -25,6 +25,7 @@ def test_upwind_of_a_unit_is_binomial():
         np.testing.assert_allclose(u, binom.pmf(np.arange(64), 50, 0.3), atol=50 * 2.3e-16)
 
 
+@pytest.mark.bits
 @each
 def test_unit_courant_is_a_shift(name):
     with jax.enable_x64(True):

@@ -21,6 +21,7 @@ TS = jnp.linspace(0.0, 1.0, 9)
 # One noise ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bits
 @settings(deadline=None, derandomize=True, max_examples=4)
 @given(shape=st.lists(st.integers(1, 4), max_size=3).map(tuple), n=st.integers(1, 5), falling=st.booleans())
 def test_every_way_of_running_walks_the_same_path(shape, n, falling):
@@ -138,6 +139,7 @@ def test_gradients_know_the_noise_of_a_key():
     np.testing.assert_allclose(jax.jacrev(end)(2.0), end(1.0), rtol=1e-5)  # linear in sigma
 
 
+@pytest.mark.bits
 def test_the_same_numbers_on_one_device_and_on_eight():
     x0 = jnp.linspace(-1.0, 1.0, 64 * 3).reshape(64, 3)
     spread = NamedSharding(Mesh(np.array(jax.devices()).reshape(8), ("paths",)), PartitionSpec("paths"))

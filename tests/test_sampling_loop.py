@@ -36,6 +36,7 @@ def test_loop_takes_the_steps_in_order():
     np.testing.assert_allclose(last, path[-1], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.bits
 def test_loop_hands_out_standard_normal_noise_and_one_key_gives_one_path():
     def only_noise(x, k, k_next, eps, z):
         return z

@@ -121,6 +121,7 @@ def test_from_betas_is_the_chain_at_its_steps():
         assert float(log_ratio) == pytest.approx(-0.5 * float((betas**2).sum()), rel=0.02)
 
 
+@pytest.mark.bits
 def test_perturb_broadcasts_times_over_samples_only():
     x0 = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
     eps = jax.random.normal(jax.random.key(1), x0.shape)

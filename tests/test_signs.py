@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from jax.tree_util import Partial
 from scipy.stats import binom
 
 from diffbook.sde import SDE, brownian, ornstein_uhlenbeck, weak_signs
@@ -23,14 +24,35 @@ def test_make_a_binomial_walk(n):
     assert (np.abs(count / paths - p) <= 4 * np.sqrt(p * (1 - p) / paths) + 1e-3 * (p < 1e-3)).all()
 
 
+def coins_of(num_steps, paths, key):
+    """Every coin, shape (steps, paths): steps of 1, each weighted with its power of two, so that the end holds all."""
+    with jax.enable_x64(True):
+        ts, coins = jnp.arange(num_steps + 1.0), []
+
+        def sde(first):  # the coins of 32 steps from here on, and no others
+            def weight(first, x, t):
+                here = (t >= first) & (t < first + 32)
+                return jnp.where(here, 2.0 ** jnp.clip(t - first, 0, 31), 0.0) * jnp.ones_like(x)
+
+            return SDE(lambda x, t: jnp.zeros_like(x), Partial(weight, jnp.float64(first)))
+
+        for first in range(0, num_steps, 32):
+            end = np.asarray(weak_signs(sde(first), jnp.zeros(paths), ts, key=key), np.int64)
+            steps = min(32, num_steps - first)
+            heads = (end + 2**steps - 1) // 2
+            coins += [2 * (heads >> k & 1) - 1 for k in range(steps)]
+            np.testing.assert_array_equal(end, sum(2**k * coin for k, coin in enumerate(coins[first:])))
+    return np.array(coins)
+
+
 def test_of_steps_and_of_paths_are_uncorrelated():
-    ts, paths = jnp.arange(65.0), 4096
-    where = brownian(0.5), jnp.zeros(paths)
-    ends = [weak_signs(*where, ts[: n + 1], key=jax.random.key(2)) for n in range(1, 65)]
-    coins = np.diff(np.array([where[1], *ends]), axis=0)
-    np.testing.assert_array_equal(np.abs(coins), 1)
+    paths, key = 4096, jax.random.key(2)
+    coins = coins_of(64, paths, key)
     for a, b in ((coins[1:], coins[:-1]), (coins[32:], coins[:-32]), (coins[:, 1:], coins[:, :-1])):
         assert abs((a * b).mean()) < 4 / np.sqrt(a.size)
+    for n in (1, 31, 33, 64):  # a shorter walk throws the same
+        end = weak_signs(brownian(0.5), jnp.zeros(paths), jnp.arange(n + 1.0), key=key)
+        np.testing.assert_array_equal(end, coins[:n].sum(0))
 
 
 def test_have_the_moments_of_euler_exactly():

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.long
 
 # What Colab has of the package's dependencies; pip has to find the rest.
 PRESENT = "jax flax numpy optax orbax-checkpoint scipy matplotlib scikit-learn pooch tqdm pip ipykernel".split()
+IMPORTS = (
+    "import flax.nnx, optax, orbax.checkpoint, scipy.stats, matplotlib.pyplot, sklearn.datasets, ipykernel.kernelapp"
+)
 KEPT = ["jax", "jaxlib", "flax", "numpy"]
 NBVAL = (
     "-q --tb=short -p no:cacheprovider -p keep_claims --nbval-lax --nbval-kernel-name=alone --nbval-cell-timeout=600"
@@ -64,11 +67,27 @@ def environment(folder, *packages, pins=()):
     return python
 
 
-@pytest.mark.parametrize("name", chapters())
-def test_notebook_runs_alone(name, wheel, tmp_path):
-    pins = tmp_path / "pins.txt"  # what the book was built with
+def own(environ):
+    """The variables without those of the Python that runs the tests."""
+    return {key: value for key, value in environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "JUPYTER"))}
+
+
+@pytest.fixture(scope="module")
+def present(tmp_path_factory):
+    """An environment like Colab's, and never changed: each notebook gets a copy, compiled modules included."""
+    folder = tmp_path_factory.mktemp("present")
+    pins = folder / "pins.txt"  # what the book was built with
     pins.write_text("\n".join(f"{d.name}=={d.version}" for d in distributions() if d.name != "diffbook"))
-    python = environment(tmp_path / "venv", *PRESENT, pins=["--constraints", pins])
+    python = environment(folder / "venv", *PRESENT, pins=["--constraints", pins])
+    run(python, "-c", IMPORTS, env=own(os.environ))
+    return folder / "venv"
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_notebook_runs_alone(name, wheel, present, tmp_path):
+    # Linked, not copied: pip and Python replace files, they do not write into them.
+    shutil.copytree(present, tmp_path / "venv", symlinks=True, copy_function=os.link)
+    python = tmp_path / "venv" / "bin" / "python"
     before = json.loads(run(python, "-c", VERSIONS, *KEPT))
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -77,7 +96,6 @@ def test_notebook_runs_alone(name, wheel, tmp_path):
     kernel.mkdir(parents=True)
     start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({"argv": start, "display_name": "alone", "language": "python"}))
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "JUPYTER"))}
     settings = {
         "DIFFBOOK_SOURCE": str(wheel),
         "IPYTHONDIR": str(tmp_path / "ipython"),
@@ -86,7 +104,7 @@ def test_notebook_runs_alone(name, wheel, tmp_path):
     }
     nbval = [*NBVAL.split(), "--rootdir", alone, "notebook.ipynb"]
     settings |= compile_cache(executed(name).parent / "compiled")  # from the build: it need not be compiled twice
-    run(sys.executable, "-c", PYTEST, *nbval, cwd=alone, env=kept | settings)
+    run(sys.executable, "-c", PYTEST, *nbval, cwd=alone, env=own(os.environ) | settings)
 
     assert json.loads(run(python, "-c", VERSIONS, *KEPT)) == before
     where = "import diffbook, importlib.metadata as m; print(m.distribution('diffbook').read_text('direct_url.json'))"
