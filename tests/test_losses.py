@@ -7,7 +7,16 @@ import pytest
 from jax import export
 from scipy.integrate import quad
 
-from diffbook.generative import TARGETS, GaussianMixture, denoising_loss, perturb, straight, vp_linear
+from diffbook.generative import (
+    TARGETS,
+    GaussianMixture,
+    denoising_loss,
+    hyvarinen_loss,
+    perturb,
+    sliced_loss,
+    straight,
+    vp_linear,
+)
 from diffbook.generative.targets import target
 
 S = 0.6  # standard deviation of the data, whose mean is 0.3
@@ -156,3 +165,85 @@ def test_bad_input(change, message):
     } | change
     with pytest.raises(ValueError, match=message):
         denoising_loss(given.pop("model"), given.pop("x0"), given.pop("schedule"), **given)
+
+
+def bent(x):
+    """A score with a full Jacobian that is not symmetric."""
+    a, b, c = x[..., 0], x[..., 1], x[..., 2]
+    return jnp.stack([a * b, jnp.sin(a) + c**2, a * c - b], axis=-1)
+
+
+def test_hyvarinen_is_the_trace_of_the_jacobian():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (50, 3), jnp.float64)
+        divergence = jnp.trace(jax.vmap(jax.jacrev(bent))(x), axis1=1, axis2=2)
+        by_hand = float(jnp.mean(divergence + 0.5 * jnp.sum(bent(x) ** 2, axis=1)))
+        assert float(hyvarinen_loss(bent, x)) == pytest.approx(by_hand, rel=1e-13)
+
+
+def test_hyvarinen_meets_its_floor_and_lies_above_it_by_the_distance():
+    """J(s) = E|s - score|^2 / 2 - E|score|^2 / 2, with data that are a quadrature rule for the Gaussian."""
+    with jax.enable_x64(True):
+        nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+        x = jnp.asarray(nodes)[:, None]
+        w = jnp.asarray(weights / weights.sum())
+
+        def weighted(s):  # the loss of one node at a time
+            return float(w @ jnp.stack([hyvarinen_loss(s, row[None]) for row in x]))
+
+        assert weighted(lambda y: -y) == pytest.approx(-0.5, rel=1e-12)
+        wrong = float(w @ ((0.3 * x**2 + 1 + x)[:, 0] ** 2)) / 2
+        assert weighted(lambda y: 0.3 * y**2 + 1) == pytest.approx(wrong - 0.5, rel=1e-12)
+
+
+def test_sliced_averages_to_hyvarinen_with_the_stated_variance():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (40, 3), jnp.float64)
+        keys = jax.random.split(jax.random.key(1), 20_000)
+        values = np.asarray(jax.vmap(lambda key: sliced_loss(bent, x, key=key))(keys))
+        J = np.asarray(jax.vmap(jax.jacfwd(bent))(x))
+        off = J * (1 - np.eye(3))
+        variance = np.sum(off * (off + off.transpose(0, 2, 1))) / len(x) ** 2
+        assert abs(values.mean() - float(hyvarinen_loss(bent, x))) < 4 * np.sqrt(variance / len(keys))
+        assert values.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / len(keys)))
+
+
+def test_sliced_is_exact_where_the_jacobian_is_diagonal():
+    x = jax.random.normal(jax.random.key(0), (40, 3))
+    gap = sliced_loss(jnp.sin, x, key=jax.random.key(1)) - hyvarinen_loss(jnp.sin, x)
+    assert abs(float(gap)) < 1e-6
+
+
+def test_score_matching_finds_the_inverse_covariance():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(2), (200, 2), jnp.float64) @ jnp.array([[1.0, 0.4], [0.0, 0.5]])
+        P = jnp.linalg.inv(x.T @ x / len(x))
+        slope = jax.jit(jax.grad(lambda P: hyvarinen_loss(lambda y: -y @ P.T, x)))(P)
+        np.testing.assert_allclose(slope, jnp.zeros((2, 2)), atol=1e-12)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_score_matching_exports(platform):
+    def f(x, key):
+        return jax.grad(lambda a: hyvarinen_loss(lambda y: a * y, x) + sliced_loss(lambda y: a * y, x, key=key))(0.5)
+
+    key = jax.random.key(0)
+    shapes = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.ShapeDtypeStruct(key.shape, key.dtype)
+    assert export.export(jax.jit(f), platforms=[platform])(*shapes).platforms == (platform,)
+
+
+@pytest.mark.parametrize("loss", [hyvarinen_loss, lambda s, x: sliced_loss(s, x, key=jax.random.key(0))])
+@pytest.mark.parametrize(
+    "score, x, message",
+    [
+        (lambda x: x, jnp.ones(3), "needs samples of shape"),
+        (lambda x: x, jnp.ones((0, 3)), "needs samples of shape"),
+        (lambda x: x, jnp.ones((2, 3), int), "floating"),
+        (lambda x: x[:, :1], jnp.ones((2, 3)), "keeps the shape"),
+    ],
+)
+def test_score_matching_bad_input(loss, score, x, message):
+    with pytest.raises(ValueError, match=message):
+        loss(score, x)
+    with pytest.raises(ValueError, match="typed random key"):
+        sliced_loss(jnp.sin, x, key=0)

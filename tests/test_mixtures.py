@@ -7,7 +7,7 @@ import pytest
 from jax import export
 from scipy import stats
 
-from diffbook.generative import GaussianMixture, perturb, straight, vp_linear
+from diffbook.generative import GaussianMixture, empirical_denoiser, perturb, straight, vp_linear
 
 WEIGHTS, MEANS = np.array([0.2, 0.5, 0.3]), np.array([[0.0, 1.0], [-2.0, 0.5], [3.0, -1.0]])
 
@@ -110,3 +110,78 @@ def test_exports_and_passes_through_jit(mixture, platform):
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         GaussianMixture(*map(jnp.array, arguments))
+
+
+def posterior_mean(x, t, data, schedule):
+    """The definition, in float64 and without rearranging anything."""
+    x, data = np.asarray(x, np.float64), np.asarray(data, np.float64)
+    t = np.broadcast_to(t, len(x))
+    out = []
+    for one, time in zip(x, t, strict=True):
+        alpha, var = float(schedule.alpha(time)), float(schedule.var(time))
+        logs = -((one - alpha * data) ** 2).reshape(len(data), -1).sum(1) / (2 * var)
+        w = np.exp(logs - logs.max())
+        out.append(np.tensordot(w / w.sum(), data, axes=1))
+    return np.stack(out)
+
+
+@pytest.mark.parametrize("schedule", [vp_linear(), straight()], ids=["vp_linear", "straight"])
+@pytest.mark.parametrize("t", [0.05, np.linspace(0.1, 1.0, 6)], ids=["one time", "a time per sample"])
+def test_empirical_denoiser_is_bayes_rule(schedule, t):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        data, x = rng.normal(size=(30, 3, 2)), rng.normal(size=(6, 3, 2))
+        got = empirical_denoiser(jnp.asarray(x), jnp.asarray(t), jnp.asarray(data), schedule)
+        np.testing.assert_allclose(got, posterior_mean(x, t, data, schedule), rtol=1e-9, atol=1e-12)
+
+
+def test_empirical_denoiser_is_the_limit_of_narrow_mixtures():
+    """Tweedie's formula on a mixture of bells of width 1e-6 about the data."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(1)
+        data, x = jnp.asarray(rng.normal(size=(9, 4))), jnp.asarray(rng.normal(size=(5, 4)))
+        schedule, t = vp_linear(), 0.3
+        noisy = GaussianMixture(jnp.full(9, 1 / 9), data, jnp.full(9, 1e-6)).diffused(schedule, t)
+        tweedie = (x + schedule.var(t) * noisy.score(x)) / schedule.alpha(t)
+        np.testing.assert_allclose(empirical_denoiser(x, t, data, schedule), tweedie, rtol=1e-7)
+
+
+def test_empirical_denoiser_returns_data_at_low_noise_and_their_mean_at_none_of_the_signal():
+    data = jnp.asarray(np.random.default_rng(2).normal(size=(20, 8, 8, 1)), jnp.float32)
+    np.testing.assert_allclose(empirical_denoiser(data, 1e-3, data, vp_linear()), data, atol=1e-6)
+    lost = empirical_denoiser(data[:3], 1.0, data, straight())
+    np.testing.assert_allclose(lost, jnp.broadcast_to(data.mean(0), lost.shape), atol=1e-6)
+    assert lost.dtype == jnp.float32 and bool(jnp.isnan(empirical_denoiser(data, 0.0, data, vp_linear())).any())
+
+
+def test_empirical_denoiser_is_not_fooled_by_a_far_origin():
+    """In float32, data around 1000 with differences of order one."""
+    data = 1000 + jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.0, 1.0]])
+    x = data[:2] + jnp.array([0.3, -0.2])
+    clock = straight()
+    got = empirical_denoiser(0.5 * x, 0.5, data, clock)
+    np.testing.assert_allclose(got, posterior_mean(0.5 * x, 0.5, data, clock), atol=5e-4)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_empirical_denoiser_exports(platform):
+    def f(x, t, data):
+        return empirical_denoiser(x, t, data, vp_linear())
+
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((4, 8, 8, 1), (4,), (30, 8, 8, 1))]
+    assert export.export(jax.jit(f), platforms=[platform])(*shapes).platforms == (platform,)
+
+
+@pytest.mark.parametrize(
+    "x, t, data, message",
+    [
+        (jnp.ones(3), 0.5, jnp.ones((5, 3)), "one sample shape"),
+        (jnp.ones((2, 4)), 0.5, jnp.ones((5, 3)), "one sample shape"),
+        (jnp.ones((2, 3)), 0.5, jnp.ones((0, 3)), "one sample shape"),
+        (jnp.ones((2, 3), int), 0.5, jnp.ones((5, 3)), "floating"),
+        (jnp.ones((2, 3)), jnp.ones(4), jnp.ones((5, 3)), "one entry per sample"),
+    ],
+)
+def test_empirical_denoiser_bad_input(x, t, data, message):
+    with pytest.raises(ValueError, match=message):
+        empirical_denoiser(x, t, data, vp_linear())
