@@ -1,5 +1,7 @@
 """Mixtures: density against SciPy, score against the density's gradient, noising against Monte Carlo."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,24 @@ from scipy import stats
 from diffbook.generative import GaussianMixture, empirical_denoiser, perturb, straight, vp_linear
 
 WEIGHTS, MEANS = np.array([0.2, 0.5, 0.3]), np.array([[0.0, 1.0], [-2.0, 0.5], [3.0, -1.0]])
+
+
+# Compiled once for both mixtures of the fixture, which have the same shapes.
+log_prob = jax.jit(lambda mixture, x: mixture.log_prob(x))
+score_and_gradient = jax.jit(lambda mixture, x: (mixture.score(x), jax.vmap(jax.grad(mixture.log_prob))(x)))
+draws = jax.jit(lambda mixture, key: mixture.sample(key, 100_000))
+
+
+@partial(jax.jit, static_argnums=1)
+def witnesses(mixture, schedule):
+    """Mean and variance of three functions of perturbed samples, and of samples of the diffused mixture."""
+    n, t = 100_000, 0.3
+    x0 = mixture.sample(jax.random.key(0), n)
+    x = perturb(x0, t, jax.random.normal(jax.random.key(1), x0.shape, x0.dtype), schedule)
+    noisy = mixture.diffused(schedule, t)
+    y = noisy.sample(jax.random.key(2), n)
+    seen = [(noisy.log_prob(z), jnp.sin(z).sum(-1), (z**2).sum(-1)) for z in (x, y)]
+    return [[(a.mean(), a.var() / n) for a in one] for one in seen]
 
 
 @pytest.fixture(params=["one width", "a width per direction"])
@@ -27,15 +47,15 @@ def test_density_is_scipys(mixture):
         w * stats.multivariate_normal(m, np.diag(s**2)).pdf(x)
         for w, m, s in zip(WEIGHTS, MEANS, np.asarray(mixture.stds), strict=True)
     ]
-    got = mixture.log_prob(jnp.asarray(x))
+    got = log_prob(mixture, jnp.asarray(x))
     assert got.shape == (4, 5)
     np.testing.assert_allclose(got, np.log(sum(parts)), rtol=1e-12)
 
 
 def test_score_is_the_gradient(mixture):
     x = jnp.asarray(np.random.default_rng(1).normal(size=(7, 2)) * 2)
-    gradient = jax.jit(jax.vmap(jax.grad(mixture.log_prob)))(x)
-    np.testing.assert_allclose(mixture.score(x), gradient, rtol=1e-10, atol=1e-12)
+    score, gradient = score_and_gradient(mixture, x)
+    np.testing.assert_allclose(score, gradient, rtol=1e-10, atol=1e-12)
     assert mixture.score(x[0]).shape == (2,)
 
 
@@ -48,7 +68,7 @@ def test_far_tails_keep_their_score():
 
 def test_samples_have_the_mixtures_moments(mixture):
     n = 100_000
-    x = np.asarray(mixture.sample(jax.random.key(0), n))
+    x = np.asarray(draws(mixture, jax.random.key(0)))
     mean = WEIGHTS @ MEANS
     var = WEIGHTS @ (np.asarray(mixture.stds) ** 2 + MEANS**2) - mean**2
     assert np.all(np.abs(x.mean(0) - mean) < 4 * np.sqrt(var / n))
@@ -59,19 +79,8 @@ def test_samples_have_the_mixtures_moments(mixture):
 @pytest.mark.parametrize("schedule", [vp_linear(), straight()])
 def test_diffused_is_the_law_of_perturbed_samples(mixture, schedule):
     """The mean of any function may serve as witness; log p_t itself is one that sees every direction."""
-    n, t = 100_000, 0.3
-
-    @jax.jit
-    def witnesses(mixture):
-        x0 = mixture.sample(jax.random.key(0), n)
-        x = perturb(x0, t, jax.random.normal(jax.random.key(1), x0.shape, x0.dtype), schedule)
-        noisy = mixture.diffused(schedule, t)
-        y = noisy.sample(jax.random.key(2), n)
-        seen = [(noisy.log_prob(z), jnp.sin(z).sum(-1), (z**2).sum(-1)) for z in (x, y)]
-        return jax.tree.map(lambda a: (a.mean(), a.var()), seen)
-
-    for (a, var_a), (b, var_b) in zip(*witnesses(mixture), strict=True):
-        assert abs(float(a - b)) < 4 * float(np.sqrt((var_a + var_b) / n))
+    for (a, var_a), (b, var_b) in zip(*witnesses(mixture, schedule), strict=True):
+        assert abs(float(a - b)) < 4 * float(np.sqrt(var_a + var_b))
 
 
 def test_diffused_ends(mixture):
