@@ -5,9 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from scipy.integrate import quad
 
-from diffbook.generative import TARGETS, GaussianMixture, denoising_loss, perturb, straight, vp_linear
+from diffbook.generative import (
+    TARGETS,
+    GaussianMixture,
+    denoising_loss,
+    hyvarinen_loss,
+    perturb,
+    sliced_loss,
+    straight,
+    vp_linear,
+)
 from diffbook.generative.targets import target
 
 S = 0.6  # standard deviation of the data, whose mean is 0.3
@@ -38,30 +46,36 @@ def optimum(schedule, predict):
     return model
 
 
-@pytest.mark.parametrize("schedule", [vp_linear(), straight()], ids=["vp_linear", "straight"])
-@pytest.mark.parametrize("predict", TARGETS)
+KINDS = [(vp_linear(), predict) for predict in TARGETS] + [(straight(), "eps"), (straight(), "velocity")]
+
+
+@pytest.mark.parametrize("schedule, predict", KINDS)
 def test_the_optimal_denoiser_meets_the_floor_and_no_other_does(schedule, predict):
     with jax.enable_x64(True):
         n = 40_000
         x0 = 0.3 + S * jax.random.normal(jax.random.key(0), (n, 1), jnp.float64)
-        floor = quad(lambda t: float(conditional_variance(schedule, predict, t)), T_MIN, T_MAX, epsrel=1e-6)[0]
-        floor /= T_MAX - T_MIN
         best = optimum(schedule, predict)
+        nodes, weights = np.polynomial.legendre.leggauss(40)
 
         @jax.jit
-        def loss(wrong, seed):
-            def model(x, t):
-                return best(x, t) + wrong
+        def everything(keys):
+            def loss(wrong_and_key):
+                wrong, key = wrong_and_key
+                return denoising_loss(
+                    lambda x, t: best(x, t) + wrong, x0, schedule, key=key, predict=predict, t_min=T_MIN, t_max=T_MAX
+                )
 
-            return denoising_loss(
-                model, x0, schedule, key=jax.random.key(seed), predict=predict, t_min=T_MIN, t_max=T_MAX
-            )
+            times = T_MIN + (T_MAX - T_MIN) * (nodes + 1) / 2
+            variances = jax.vmap(lambda t: conditional_variance(schedule, predict, t))(times)
+            return variances, jax.lax.map(loss, (jnp.zeros(21).at[20].set(0.1), keys))
 
-        values = np.array([loss(0.0, seed) for seed in range(20)])
+        keys = jax.random.split(jax.random.key(1), 20)
+        variances, values = everything(jnp.concatenate([keys, keys[:1]]))
+        floor, (values, off) = float(weights @ np.asarray(variances)) / 2, np.split(np.asarray(values), [20])
         error = values.std(ddof=1) / np.sqrt(len(values))
         assert abs(values.mean() - floor) < 4 * error + 2e-3 * floor  # x0 itself is one draw of n, shared by all
         # an error of the denoiser adds its square, whatever the noise
-        assert float(loss(0.1, 0)) - values[0] == pytest.approx(0.01, abs=4 * 0.2 * np.sqrt(floor / n) + 1e-9)
+        assert off[0] - values[0] == pytest.approx(0.01, abs=4 * 0.2 * np.sqrt(floor / n) + 1e-9)
 
 
 def test_mixture_score_meets_its_floor():
@@ -125,14 +139,13 @@ def test_gradient_is_finite_and_right_in_sign():
     assert float(jax.grad(loss)(0.0)) < 0 < float(jax.grad(loss)(1.0))
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_exports(platform):
+def test_exports():
     def f(x0, key):
         return jax.grad(lambda a: denoising_loss(lambda x, t: a * x, x0, vp_linear(), key=key, predict="v"))(0.5)
 
     key = jax.random.key(0)
     shapes = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.ShapeDtypeStruct(key.shape, key.dtype)
-    assert export.export(jax.jit(f), platforms=[platform])(*shapes).platforms == (platform,)
+    assert export.export(jax.jit(f), platforms=["cuda", "tpu"])(*shapes).platforms == ("cuda", "tpu")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +169,89 @@ def test_bad_input(change, message):
     } | change
     with pytest.raises(ValueError, match=message):
         denoising_loss(given.pop("model"), given.pop("x0"), given.pop("schedule"), **given)
+
+
+def bent(x):
+    """A score with a full Jacobian that is not symmetric."""
+    a, b, c = x[..., 0], x[..., 1], x[..., 2]
+    return jnp.stack([a * b, jnp.sin(a) + c**2, a * c - b], axis=-1)
+
+
+def test_hyvarinen_is_the_trace_of_the_jacobian():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (50, 3), jnp.float64)
+
+        @jax.jit
+        def both(x):
+            divergence = jnp.trace(jax.vmap(jax.jacrev(bent))(x), axis1=1, axis2=2)
+            return hyvarinen_loss(bent, x), jnp.mean(divergence + 0.5 * jnp.sum(bent(x) ** 2, axis=1))
+
+        packaged, by_hand = both(x)
+        assert float(packaged) == pytest.approx(float(by_hand), rel=1e-13)
+
+
+def test_hyvarinen_meets_its_floor_and_lies_above_it_by_the_distance():
+    """J(s) = E|s - score|^2 / 2 - E|score|^2 / 2, with data that are a quadrature rule for the Gaussian."""
+    with jax.enable_x64(True):
+        nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+        x = jnp.asarray(nodes)[:, None]
+        w = jnp.asarray(weights / weights.sum())
+
+        def weighted(s):  # the loss of one node at a time
+            return float(w @ jax.jit(jax.vmap(lambda row: hyvarinen_loss(s, row[None])))(x))
+
+        assert weighted(lambda y: -y) == pytest.approx(-0.5, rel=1e-12)
+        wrong = float(w @ ((0.3 * x**2 + 1 + x)[:, 0] ** 2)) / 2
+        assert weighted(lambda y: 0.3 * y**2 + 1) == pytest.approx(wrong - 0.5, rel=1e-12)
+
+
+def test_sliced_averages_to_hyvarinen_with_the_stated_variance():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(0), (40, 3), jnp.float64)
+        keys = jax.random.split(jax.random.key(1), 20_000)
+        values = np.asarray(jax.jit(jax.vmap(lambda key: sliced_loss(bent, x, key=key)))(keys))
+        J = np.asarray(jax.jit(jax.vmap(jax.jacfwd(bent)))(x))
+        off = J * (1 - np.eye(3))
+        variance = np.sum(off * (off + off.transpose(0, 2, 1))) / len(x) ** 2
+        assert abs(values.mean() - float(hyvarinen_loss(bent, x))) < 4 * np.sqrt(variance / len(keys))
+        assert values.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / len(keys)))
+
+
+def test_sliced_is_exact_where_the_jacobian_is_diagonal():
+    x = jax.random.normal(jax.random.key(0), (40, 3))
+    gap = sliced_loss(jnp.sin, x, key=jax.random.key(1)) - hyvarinen_loss(jnp.sin, x)
+    assert abs(float(gap)) < 1e-6
+
+
+def test_score_matching_finds_the_inverse_covariance():
+    with jax.enable_x64(True):
+        x = jax.random.normal(jax.random.key(2), (200, 2), jnp.float64) @ jnp.array([[1.0, 0.4], [0.0, 0.5]])
+        P = jnp.linalg.inv(x.T @ x / len(x))
+        slope = jax.jit(jax.grad(lambda P: hyvarinen_loss(lambda y: -y @ P.T, x)))(P)
+        np.testing.assert_allclose(slope, jnp.zeros((2, 2)), atol=1e-12)
+
+
+def test_score_matching_exports():
+    def f(x, key):
+        return jax.grad(lambda a: hyvarinen_loss(lambda y: a * y, x) + sliced_loss(lambda y: a * y, x, key=key))(0.5)
+
+    key = jax.random.key(0)
+    shapes = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.ShapeDtypeStruct(key.shape, key.dtype)
+    assert export.export(jax.jit(f), platforms=["cuda", "tpu"])(*shapes).platforms == ("cuda", "tpu")
+
+
+@pytest.mark.parametrize("loss", [hyvarinen_loss, lambda s, x: sliced_loss(s, x, key=jax.random.key(0))])
+@pytest.mark.parametrize(
+    "score, x, message",
+    [
+        (lambda x: x, jnp.ones(3), "needs samples of shape"),
+        (lambda x: x, jnp.ones((0, 3)), "needs samples of shape"),
+        (lambda x: x, jnp.ones((2, 3), int), "floating"),
+        (lambda x: x[:, :1], jnp.ones((2, 3)), "keeps the shape"),
+    ],
+)
+def test_score_matching_bad_input(loss, score, x, message):
+    with pytest.raises(ValueError, match=message):
+        loss(score, x)
+    with pytest.raises(ValueError, match="typed random key"):
+        sliced_loss(jnp.sin, x, key=0)

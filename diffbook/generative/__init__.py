@@ -1,7 +1,8 @@
 """Learning to reverse: schedules, losses, samplers, networks and training."""
 
-from diffbook.generative.losses import denoising_loss
-from diffbook.generative.mixtures import GaussianMixture
+from diffbook.generative.annealed import annealed_langevin
+from diffbook.generative.losses import denoising_loss, hyvarinen_loss, sliced_loss
+from diffbook.generative.mixtures import GaussianMixture, empirical_denoiser
 from diffbook.generative.samplers import (
     alpha_bars,
     clip_eps,
@@ -29,6 +30,7 @@ __all__ = [
     "GaussianMixture",
     "Schedule",
     "alpha_bars",
+    "annealed_langevin",
     "clip_eps",
     "convert",
     "ddim_step",
@@ -36,11 +38,14 @@ __all__ = [
     "ddpm_step",
     "denoised",
     "denoising_loss",
+    "empirical_denoiser",
     "forward_sde",
     "from_betas",
+    "hyvarinen_loss",
     "perturb",
     "respace",
     "sample",
+    "sliced_loss",
     "straight",
     "ve",
     "vp_cosine",
