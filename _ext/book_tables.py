@@ -4,8 +4,8 @@
     {runtime-table}    seconds and peak memory per chapter, and the machine they were measured on
     {chapter-figure}   a figure that a chapter computed, by its name; the directive's content replaces the caption
 
-and two roles: {runtime}`08_ddpm` for one chapter's time, {claim}`mass-conserved` for a link to the place where a claim is
-made; a name that no chapter of the build claims stops the build. Nothing here is typed by hand: the data are _build/claims.json,
+and two roles: {runtime}`08_ddpm` for one chapter's time, {claim}`mass-conserved` for a link to the place where a claim
+is made; a name that no chapter claims stops the build. Nothing here is typed by hand: the data are _build/claims.json,
 _build/runtime.json and _build/current/, written by tools/build_book.py.
 """
 
