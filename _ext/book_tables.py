@@ -4,7 +4,8 @@
     {runtime-table}    seconds and peak memory per chapter, and the machine they were measured on
     {chapter-figure}   a figure that a chapter computed, by its name; the directive's content replaces the caption
 
-and a role, {runtime}`08_ddpm`, for one chapter's time. Nothing here is typed by hand: the data are _build/claims.json,
+and two roles: {runtime}`08_ddpm` for one chapter's time, {claim}`mass-conserved` for a link to the place where a claim
+is made; a name that no chapter claims stops the build. Nothing here is typed by hand: the data are _build/claims.json,
 _build/runtime.json and _build/current/, written by tools/build_book.py.
 """
 
@@ -145,6 +146,17 @@ class Runtime(SphinxRole):
         raise ExtensionError(f"{self.env.docname}: no chapter {self.text} for {{runtime}}")
 
 
+class ClaimLink(SphinxRole):
+    """A claim's name, leading to where it is checked."""
+
+    def run(self):
+        for claim in _data(self.env, "claims.json"):
+            if claim["name"] == self.text:
+                page = self.env.app.builder.get_relative_uri(self.env.docname, claim["chapter"])
+                return [nodes.reference("", self.text, refuri=f"{page}#claim-{self.text}", internal=True)], []
+        raise ExtensionError(f"{self.env.docname}: no chapter of this build makes the claim {self.text}")
+
+
 class ChapterFigure(SphinxDirective):
     """Show, on another page, a figure that a chapter computed."""
 
@@ -187,4 +199,5 @@ def setup(app):
     app.add_directive("runtime-table", RuntimeTable)
     app.add_directive("chapter-figure", ChapterFigure)
     app.add_role("runtime", Runtime())
+    app.add_role("claim", ClaimLink())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

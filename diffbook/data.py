@@ -1,8 +1,8 @@
-"""Real pictures, each with a part held out."""
+"""Real pictures, each with a part held out, and films made of them."""
 
 import numpy as np
 
-from diffbook._checks import require_choice
+from diffbook._checks import require, require_choice, require_count
 
 _HELD_OUT = 40  # of each digit
 
@@ -36,3 +36,79 @@ def digits(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
     chosen = order[held_out if split == "test" else ~held_out]
     images = (bunch.images[chosen, :, :, None] / 8 - 1).astype(np.float32)
     return images, bunch.target[chosen].astype(np.int32)
+
+
+def move(images, start, velocity, *, num_frames: int = 8, size: tuple[int, int] = (8, 12)) -> np.ndarray:
+    r"""Films of pictures that move in straight lines and bounce off the walls of a canvas of paper.
+
+    Along each axis the corner of the picture is at $p_i = L - |L - (p_0 + v i) \bmod 2L|$ in frame i, a triangle wave,
+    where L is the room that the picture has: it stays on the canvas, and moves by |v| from each frame to the next.
+
+    Args:
+      images: shape (n, h, w, 1), values in [-1, 1], paper -1.
+      start: corner in frame 0, shape (n, 2): row and column, integers in 0 ... L.
+      velocity: shape (n, 2), pixels per frame, -1, 0 or 1, so that no pixel is ever interpolated; 0 where L = 0.
+      num_frames: frames of a film.  size: height and width of the canvas, pixels.
+    Returns: shape (n, num_frames, *size, 1), dtype of the images; every frame holds the same ink.
+    Raises: ValueError: for shapes that do not fit, a start off the canvas, or another velocity.
+
+    >>> film = move(np.ones((1, 1, 1, 1)), [[0, 0]], [[0, 1]], num_frames=5, size=(1, 3))
+    >>> film[0, :, 0, :, 0].argmax(-1)
+    array([0, 1, 2, 1, 0])
+    """
+    images, start, velocity = np.asarray(images), np.asarray(start), np.asarray(velocity)
+    num_frames = require_count(num_frames, "num_frames", "move", 1)
+    require(
+        images.ndim == 4 and images.shape[3] == 1 and images.shape[1] <= size[0] and images.shape[2] <= size[1],
+        f"move needs images (n, h, w, 1) no larger than size={size}, got {images.shape}; take a larger canvas",
+    )
+    n, side, room = len(images), np.array(images.shape[1:3]), np.array(size) - images.shape[1:3]
+    require(
+        start.shape == velocity.shape == (n, 2) and start.dtype.kind in "iu" and velocity.dtype.kind in "iu",
+        f"move needs integers start and velocity of shape {(n, 2)}, got {start.dtype}{start.shape} and "
+        f"{velocity.dtype}{velocity.shape}; give a row and a column for each picture",
+    )
+    require(
+        bool(((start >= 0) & (start <= room)).all()) and bool((np.abs(velocity) <= np.minimum(room, 1)).all()),
+        f"move needs 0 <= start <= {room} and velocity -1, 0 or 1, 0 where there is no room, got start up to "
+        f"{start.max(0)} and speeds up to {np.abs(velocity).max(0)}; take a larger canvas or another start",
+    )
+    steps = np.arange(num_frames)[None, :, None]
+    corner = room - np.abs(room - (start[:, None] + velocity[:, None] * steps) % np.maximum(2 * room, 1))
+    rows, columns = (corner[..., axis, None] + np.arange(side[axis]) for axis in (0, 1))
+    films = np.full((n, num_frames, *size, 1), -1, images.dtype)
+    which, frame = np.arange(n)[:, None, None, None], np.arange(num_frames)[None, :, None, None]
+    films[which, frame, rows[..., :, None], columns[..., None, :]] = images[:, None]
+    return films
+
+
+def moving_digits(
+    split: str = "train", count: int = 1000, *, seed: int, num_frames: int = 8, size: tuple[int, int] = (8, 12)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Films of the real handwritten digits of `digits(split)`, each moving and bouncing as `move` says.
+
+    Digits are drawn with repetition, starts uniformly over the places on the canvas, velocities uniformly over those
+    that are not rest (two where there is room along one axis only, else eight), by `numpy.random.default_rng(seed)`.
+    No digit of one split is ever seen in the other.
+
+    Args:
+      split: "train" or "test".  count: number of films.  seed: of the draw.
+      num_frames: frames of a film.  size: height and width of the canvas, pixels, 8 or more and not both 8.
+    Returns: (films, labels): shape (count, num_frames, *size, 1), float32 in [-1, 1]; shape (count,), int32.
+    Raises: ValueError: for another split, or a canvas that leaves no room to move.
+
+    >>> films, labels = moving_digits("test", 5, seed=0)
+    >>> films.shape, labels.shape
+    ((5, 8, 8, 12, 1), (5,))
+    """
+    count = require_count(count, "count", "moving_digits", 1)
+    images, labels = digits(split)
+    room = np.array(size) - 8
+    require(bool((room >= 0).all() and room.any()), f"moving_digits needs room to move, got {size=}; take e.g. (8, 12)")
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(len(images), size=count)
+    start = rng.integers(room + 1, size=(count, 2))
+    steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+    steps = np.array([step for step in steps if (np.abs(step) <= room).all()])
+    velocity = steps[rng.integers(len(steps), size=count)]
+    return move(images[chosen], start, velocity, num_frames=num_frames, size=size), labels[chosen]

@@ -71,7 +71,9 @@ def project(tmp_path_factory):
     (root / "book").mkdir()
     for name in ("01_a", "02_b"):
         (root / "book" / f"{name}.md").write_text(HEAD.format(name=name[-1], total=10))
-    (root / "book" / "index.md").write_text("# Small book\n\nIt takes {runtime}`02_b`, see [a](01_a.md).\n")
+    (root / "book" / "index.md").write_text(
+        "# Small book\n\nIt takes {runtime}`02_b`, see [a](01_a.md) and {claim}`sum-b`.\n"
+    )
     (root / "book" / "claims.md").write_text("# Claims\n\n```{claims-table}\n```\n")
     (root / "book" / "runtime.md").write_text("# Time\n\n```{runtime-table}\n```\n")
     (root / "book" / "references.bib").write_text("")
@@ -102,7 +104,7 @@ def is_complete(project):
     assert all(run["seconds"] > 0 and run["peak_bytes"] > 2**24 for run in runs) and len(runs) == 2
     html = project / "_build" / "html" / "book"
     assert all('id="claim-sum-' in (html / f"{name}.html").read_text() for name in ("01_a", "02_b"))
-    assert "02_b.html#claim-sum-b" in (html / "claims.html").read_text()
+    assert all("02_b.html#claim-sum-b" in (html / f"{name}.html").read_text() for name in ("claims", "index"))
     return True
 
 

@@ -1,4 +1,4 @@
-"""The digits: what they are, and that nothing of the held-out part is in the training part."""
+"""The digits and the films of them: what they are, and that nothing held out is in the training part."""
 
 import numpy as np
 import pytest
@@ -48,3 +48,57 @@ def test_labels_belong_to_the_pictures(splits):
 def test_bad_split():
     with pytest.raises(ValueError, match="one of 'train', 'test', got split='validation'"):
         data.digits("validation")
+
+
+def test_films_are_fixed_by_the_seed_and_made_of_their_own_split(splits):
+    for split, (images, labels) in splits.items():
+        films, film_labels = data.moving_digits(split, 40, seed=3)
+        assert films.shape == (40, 8, 8, 12, 1) and films.dtype == np.float32
+        again, _ = data.moving_digits(split, 40, seed=3)
+        assert np.array_equal(films, again)
+        assert not np.array_equal(films, data.moving_digits(split, 40, seed=4)[0])
+        known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+        for film, label in zip(films, film_labels, strict=True):
+            inside = {film[0, :, c : c + 8].tobytes() for c in range(5)} & known.keys()
+            assert label in {known[image] for image in inside}
+
+
+@pytest.mark.parametrize("size", [(8, 12), (12, 8), (11, 12)])
+def test_digits_move_by_a_pixel_a_frame_turn_at_walls_and_keep_their_ink(size):
+    films, _ = data.moving_digits("test", 60, seed=0, size=size, num_frames=11)
+    ink = (films[..., 0] + 1).astype(float)
+    np.testing.assert_allclose(ink.sum((2, 3)), ink[:, :1].sum((2, 3)).repeat(11, axis=1))
+    speeds = []
+    for axis in (0, 1):
+        marginal = ink.sum(3 - axis)
+        place = marginal @ np.arange(size[axis]) / marginal.sum(-1)
+        speed = np.abs(np.diff(place, axis=1))
+        assert np.allclose(speed, np.round(speed[:, :1]), atol=1e-6)  # the same all along, turning included
+        assert np.ptp(place, axis=1).max() <= size[axis] - 8 + 1e-6
+        speeds.append(np.round(speed[:, 0]))
+    assert np.array(speeds).max(0).min() == 1  # nobody rests
+    assert [s.max() for s in speeds] == [float(n > 8) for n in size]
+
+
+def test_the_path_is_the_triangle_wave():
+    dot = np.ones((2, 1, 1, 1), np.float32)
+    film = data.move(dot, [[0, 2], [1, 0]], [[1, -1], [0, -1]], num_frames=6, size=(2, 4))
+    at = [[tuple(np.argwhere(frame[..., 0] > 0)[0]) for frame in one] for one in film]
+    assert at[0] == [(0, 2), (1, 1), (0, 0), (1, 1), (0, 2), (1, 3)]
+    assert at[1] == [(1, 0), (1, 1), (1, 2), (1, 3), (1, 2), (1, 1)]  # heading into the wall is heading away
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: data.move(np.ones((1, 8, 8, 1)), [[0, 0]], [[0, 1]], size=(8, 7)), "no larger than size"),
+        (lambda: data.move(np.ones((1, 2, 2, 1)), [[0, 3]], [[0, 1]], size=(2, 4)), "0 <= start"),
+        (lambda: data.move(np.ones((1, 2, 2, 1)), [[0, 0]], [[1, 0]], size=(2, 4)), "0 where there is no room"),
+        (lambda: data.move(np.ones((1, 2, 2, 1)), [[0, 0.5]], [[0, 1]], size=(2, 4)), "needs integers"),
+        (lambda: data.moving_digits("test", 5, seed=0, size=(8, 8)), "room to move"),
+        (lambda: data.moving_digits("all", 5, seed=0), "one of 'train', 'test'"),
+    ],
+)
+def test_bad_films(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
