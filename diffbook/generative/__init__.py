@@ -1,5 +1,15 @@
 """Learning to reverse: schedules, losses, samplers, networks and training."""
 
+from diffbook.generative.flow_samplers import (
+    ancestral,
+    ddim,
+    dpm_solver_pp_2m,
+    edm_heun,
+    edm_sigmas,
+    sample_flow,
+    times_of_noise,
+)
+from diffbook.generative.guidance import classifier_free
 from diffbook.generative.losses import denoising_loss
 from diffbook.generative.mixtures import GaussianMixture
 from diffbook.generative.samplers import (
@@ -29,19 +39,27 @@ __all__ = [
     "GaussianMixture",
     "Schedule",
     "alpha_bars",
+    "ancestral",
+    "classifier_free",
     "clip_eps",
     "convert",
+    "ddim",
     "ddim_step",
     "ddpm_betas",
     "ddpm_step",
     "denoised",
     "denoising_loss",
+    "dpm_solver_pp_2m",
+    "edm_heun",
+    "edm_sigmas",
     "forward_sde",
     "from_betas",
     "perturb",
     "respace",
     "sample",
+    "sample_flow",
     "straight",
+    "times_of_noise",
     "ve",
     "vp_cosine",
     "vp_linear",
