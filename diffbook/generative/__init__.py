@@ -9,9 +9,11 @@ from diffbook.generative.flow_samplers import (
     sample_flow,
     times_of_noise,
 )
-from diffbook.generative.guidance import classifier_free
+from diffbook.generative.guidance import classifier_free, observed
+from diffbook.generative.likelihood import log_likelihood
 from diffbook.generative.losses import denoising_loss
 from diffbook.generative.mixtures import GaussianMixture
+from diffbook.generative.preconditioning import edm_coefficients
 from diffbook.generative.samplers import (
     alpha_bars,
     clip_eps,
@@ -50,10 +52,13 @@ __all__ = [
     "denoised",
     "denoising_loss",
     "dpm_solver_pp_2m",
+    "edm_coefficients",
     "edm_heun",
     "edm_sigmas",
     "forward_sde",
     "from_betas",
+    "log_likelihood",
+    "observed",
     "perturb",
     "respace",
     "sample",
