@@ -6,8 +6,10 @@ that holds the noise estimate still is DDIM's; every other step here is that one
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -217,7 +219,11 @@ def times_of_noise(schedule: Schedule, sigmas) -> Float[Array, " num"]:
     ['0.500', '0.200', '0.000']
     """
     sigmas = require_floating(sigmas, "sigmas", "times_of_noise")
+    return _bisect(schedule, jnp.pad(sigmas, (0, -len(sigmas) % 64)))[: len(sigmas)]  # compiled once, not per length
 
+
+@partial(jax.jit, static_argnames="schedule")
+def _bisect(schedule, sigmas):
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2
