@@ -66,7 +66,7 @@ def observed(predict, y, operator, schedule: Schedule, *, noise_var, spread=None
       kind: what `predict` predicts, one of `TARGETS`; the result is of the same kind. alpha(t) must not be 0.
     Returns: function (x, t) -> like x; one call of predict and one derivative of it.
     Raises: ValueError: if noise_var is not positive.
-    References: Chung et al. 2023 (r = 0, other weights); Song, Vahdat, Mardani & Kautz 2023, eq. (7).
+    References: Chung et al. 2023 (r = 0, other weights); Song, Vahdat, Mardani & Kautz 2023 (with the default spread).
 
     >>> from diffbook.generative.schedules import straight
     >>> eps = lambda x, t: t / ((1 - t) ** 2 + t**2) * x              # data N(0, 1)

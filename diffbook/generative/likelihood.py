@@ -54,24 +54,19 @@ def log_likelihood(x0, score, schedule: Schedule, ts, *, key=None, step=heun, lo
         check_key(key, "log_likelihood")
         signs = jax.random.rademacher(key, shape, x0.dtype)
 
-    def along(x, t, tangent):
-        """The velocity, and how it changes along the tangent, both flat."""
-        return (a.reshape(n, size) for a in jax.jvp(lambda y: flow.drift(y, t), (x,), (tangent,)))
-
     def joint(state, t):
         x = state[:, :size].reshape(shape)
+        velocity, change = jax.linearize(lambda y: flow.drift(y, t), x)
         if key is not None:
-            velocity, change = along(x, t, signs)
-            divergence = (change * signs.reshape(n, size)).sum(1)
+            divergence = (change(signs) * signs).reshape(n, size).sum(1)
         else:
-            velocity = flow.drift(x, t).reshape(n, size)
 
             def diagonal(i):
-                unit = jnp.zeros((n, size), x.dtype).at[:, i].set(1).reshape(shape)
-                return list(along(x, t, unit))[1][:, i]
+                unit = jnp.zeros((n, size), x.dtype).at[:, i].set(1)
+                return change(unit.reshape(shape)).reshape(n, size)[:, i]
 
             divergence = lax.map(diagonal, jnp.arange(size)).sum(0)
-        return jnp.concatenate([velocity, divergence[:, None]], 1)
+        return jnp.concatenate([velocity.reshape(n, size), divergence[:, None]], 1)
 
     start = jnp.concatenate([x0.reshape(n, size), jnp.zeros((n, 1), x0.dtype)], 1)
     end = simulate(SDE(joint, zero), start, ts, step=step, save="last")
