@@ -9,11 +9,13 @@ from diffbook.generative.flow_samplers import (
     sample_flow,
     times_of_noise,
 )
+from diffbook.generative.generate import generate
 from diffbook.generative.guidance import classifier_free, observed
 from diffbook.generative.likelihood import log_likelihood
 from diffbook.generative.losses import denoising_loss
 from diffbook.generative.mixtures import GaussianMixture
 from diffbook.generative.preconditioning import edm_coefficients
+from diffbook.generative.pretrained import pretrained
 from diffbook.generative.samplers import (
     alpha_bars,
     clip_eps,
@@ -57,9 +59,11 @@ __all__ = [
     "edm_sigmas",
     "forward_sde",
     "from_betas",
+    "generate",
     "log_likelihood",
     "observed",
     "perturb",
+    "pretrained",
     "respace",
     "sample",
     "sample_flow",
