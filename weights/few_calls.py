@@ -70,5 +70,5 @@ def main(count, all_calls):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=1000, help="for each entry, a multiple of 250")
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="even numbers; chapter 9 needs 8")
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="even numbers; chapter 9 needs 12")
     main(parser.parse_args().pictures, parser.parse_args().calls)
