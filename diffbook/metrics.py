@@ -7,6 +7,8 @@ import numpy as np
 
 from diffbook._checks import require
 
+_AT_ONCE = 500  # rows of a table of distances
+
 
 def _rows(x, name):
     """One flat row of float64 features per sample."""
@@ -93,8 +95,9 @@ def nearest_neighbours(x, train) -> tuple[np.ndarray, np.ndarray]:
     Returns: (distances, indices), each of shape (n,).
     """
     x, train = _pair(x, train, "nearest_neighbours")
-    squared = (x**2).sum(1)[:, None] - 2 * x @ train.T + (train**2).sum(1)[None]
-    nearest = squared.argmin(1)
+    sizes = (train**2).sum(1)[None]
+    parts = np.split(x, range(_AT_ONCE, len(x), _AT_ONCE))  # a table of all pairs would not fit for large sets
+    nearest = np.concatenate([(sizes - 2 * part @ train.T).argmin(1) for part in parts])
     return np.linalg.norm(x - train[nearest], axis=1), nearest  # without the cancellation of the line above
 
 

@@ -1,8 +1,22 @@
 """Learning to reverse: schedules, losses, samplers, networks and training."""
 
 from diffbook.generative.annealed import annealed_langevin
+from diffbook.generative.flow_samplers import (
+    ancestral,
+    ddim,
+    dpm_solver_pp_2m,
+    edm_heun,
+    edm_sigmas,
+    sample_flow,
+    times_of_noise,
+)
+from diffbook.generative.generate import generate
+from diffbook.generative.guidance import classifier_free, observed
+from diffbook.generative.likelihood import log_likelihood
 from diffbook.generative.losses import denoising_loss, hyvarinen_loss, sliced_loss
 from diffbook.generative.mixtures import GaussianMixture, empirical_denoiser
+from diffbook.generative.preconditioning import edm_coefficients
+from diffbook.generative.pretrained import pretrained
 from diffbook.generative.samplers import (
     alpha_bars,
     clip_eps,
@@ -30,23 +44,36 @@ __all__ = [
     "GaussianMixture",
     "Schedule",
     "alpha_bars",
+    "ancestral",
     "annealed_langevin",
+    "classifier_free",
     "clip_eps",
     "convert",
+    "ddim",
     "ddim_step",
     "ddpm_betas",
     "ddpm_step",
     "denoised",
     "denoising_loss",
+    "dpm_solver_pp_2m",
+    "edm_coefficients",
+    "edm_heun",
+    "edm_sigmas",
     "empirical_denoiser",
     "forward_sde",
     "from_betas",
+    "generate",
     "hyvarinen_loss",
+    "log_likelihood",
+    "observed",
     "perturb",
+    "pretrained",
     "respace",
     "sample",
+    "sample_flow",
     "sliced_loss",
     "straight",
+    "times_of_noise",
     "ve",
     "vp_cosine",
     "vp_linear",

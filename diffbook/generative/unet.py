@@ -1,0 +1,120 @@
+"""A U-Net for 28 x 28 pictures with a dense middle.
+
+Its outer levels are convolutions, which know what a neighbourhood is; its middle is a residual network on the whole
+picture at once, which is where clothes are told from one another. Counted in arithmetic the middle is nearly free, and
+counted in parameters it is most of the network: on a processor without special circuits for convolutions that is the
+right way round.
+"""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from diffbook._checks import require, require_count
+from diffbook.generative.networks import Block, Condition
+
+
+def patches(x, size: int):
+    """Patches of size x size pixels as channels: (n, h, w, c) -> (n, h/size, w/size, size*size*c)."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // size, size, w // size, size, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // size, w // size, size * size * c)
+
+
+def pixels(x, size: int):
+    """The inverse of `patches`: (n, h, w, size*size*c) -> (n, h*size, w*size, c)."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h, w, size, size, c // size**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * size, w * size, c // size**2)
+
+
+class Conv(nnx.Module):
+    """A 3 x 3 convolution with zeros beyond the edge, written as one matrix product over each neighbourhood.
+
+    XLA's own convolution is fast on a CPU at the top level of a program and some thirty times slower inside a compiled
+    loop, which is where training and sampling live; matrix products are fast in both places.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, rngs: nnx.Rngs, **init):
+        self.linear = nnx.Linear(9 * channels_in, channels_out, rngs=rngs, **init)
+
+    def __call__(self, x):
+        h, w = x.shape[1:3]
+        wide = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return self.linear(jnp.concatenate([wide[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], -1))
+
+
+class ConvBlock(nnx.Module):
+    """x + W * silu(V * (scale(c) norm(x) + shift(c))), with V a 3 x 3 convolution and W another."""
+
+    def __init__(self, width: int, condition: int, *, rngs: nnx.Rngs):
+        zero = nnx.initializers.zeros_init()
+        self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
+        self.tell = nnx.Linear(condition, 2 * width, rngs=rngs)
+        self.first = Conv(width, width, rngs=rngs)
+        self.second = Conv(width, width, kernel_init=zero, rngs=rngs)
+
+    def __call__(self, h, c):
+        scale, shift = jnp.split(self.tell(c)[:, None, None], 2, axis=-1)
+        return h + self.second(nnx.silu(self.first(self.norm(h) * (1 + scale) + shift)))
+
+
+class UNet(nnx.Module):
+    """Two levels of convolutions, 14 x 14 and 7 x 7, around a residual network on all of the picture at once.
+
+    Every level is told the noise level and the class. What goes down one side comes across to the other.
+
+    Args:
+      fine, coarse: channels at 14 x 14 and at 7 x 7.  thin: channels that the middle reads at 7 x 7.
+      width, depth: of the middle, a stack of `Block`.  num_classes: label `num_classes`, or None, says "no class".
+      condition: size of the vector that carries noise level and class.  rngs: for the start.
+    References: Ronneberger, Fischer & Brox 2015 (the shape); Ho et al. 2020, appendix B (as a denoiser).
+
+    >>> model = UNet(fine=4, coarse=8, thin=2, width=16, depth=1, rngs=nnx.Rngs(0))
+    >>> model(jnp.zeros((5, 28, 28, 1)), 0.3, jnp.arange(5)).shape
+    (5, 28, 28, 1)
+    """
+
+    shape = (28, 28, 1)
+
+    def __init__(
+        self,
+        *,
+        fine: int = 32,
+        coarse: int = 64,
+        thin: int = 16,
+        width: int = 384,
+        depth: int = 2,
+        num_classes: int = 10,
+        condition: int = 128,
+        rngs: nnx.Rngs,
+    ):
+        sizes = dict(fine=fine, coarse=coarse, thin=thin, width=width, depth=depth, num_classes=num_classes)
+        for name, value in sizes.items():
+            require_count(value, name, "UNet", 1)
+        self.num_classes = num_classes
+        self.condition = Condition(condition, num_classes=num_classes + 1, rngs=rngs)
+        self.into = Conv(4, fine, rngs=rngs)
+        self.down = nnx.Linear(4 * fine, coarse, rngs=rngs)
+        self.down2 = ConvBlock(coarse, condition, rngs=rngs)
+        self.thin = nnx.Linear(coarse, thin, rngs=rngs)
+        self.flat = nnx.Linear(49 * thin, width, rngs=rngs)
+        self.blocks = nnx.Sequential(*[Block(width, condition, rngs=rngs) for _ in range(depth)])
+        self.unflat = nnx.Linear(width, 49 * thin, rngs=rngs)
+        self.thick = nnx.Linear(thin, coarse, rngs=rngs)
+        self.up2 = ConvBlock(coarse, condition, rngs=rngs)
+        self.up = nnx.Linear(coarse, 4 * fine, rngs=rngs)
+        self.up1 = ConvBlock(fine, condition, rngs=rngs)
+        self.norm = nnx.LayerNorm(fine, use_bias=False, use_scale=False, rngs=rngs)
+        self.out = Conv(fine, 4, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+
+    def __call__(self, x, t, label=None):
+        require(x.shape[1:] == self.shape, f"UNet needs pictures of shape (n, 28, 28, 1), got {x.shape}; pad or crop")
+        c = self.condition(x, t, jnp.full(len(x), self.num_classes) if label is None else label)
+        fine = self.into(patches(x, 2))
+        coarse = self.down2(self.down(patches(fine, 2)), c)
+        middle = self.flat(self.thin(coarse).reshape(len(x), -1))
+        for block in self.blocks.layers:
+            middle = block(middle, c)
+        coarse = coarse + self.thick(self.unflat(middle).reshape(len(x), 7, 7, -1))
+        fine = fine + pixels(self.up(self.up2(coarse, c)), 2)
+        return pixels(self.out(self.norm(self.up1(fine, c))), 2)

@@ -1,0 +1,32 @@
+"""The classifier: shapes, gradients, and what the shipped one reads on real pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from diffbook.generative.classifier import Classifier
+
+
+def test_features_are_what_the_logits_are_made_of():
+    model = Classifier(width=4, num_features=6, rngs=nnx.Rngs(0))
+    model.eval()
+    x = jax.random.normal(jax.random.key(0), (3, 28, 28, 1))
+    features = model.features(x)
+    assert features.shape == (3, 6) and bool((features >= 0).all())
+    np.testing.assert_allclose(model.out(features), model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_every_parameter_has_a_gradient():
+    model = Classifier(width=4, num_features=6, dropout=0.0, rngs=nnx.Rngs(0))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    x = jax.random.normal(jax.random.key(0), (32, 28, 28, 1))
+    loss = lambda params: jnp.sin(nnx.merge(graph, params, rest)(x)).sum()  # noqa: E731
+    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
+        assert bool(jnp.abs(gradient).max() > 0), jax.tree_util.keystr(path)
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"\(n, 28, 28, 1\)"):
+        Classifier(width=4, rngs=nnx.Rngs(0))(jnp.zeros((2, 14, 14, 4)))

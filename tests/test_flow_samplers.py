@@ -1,0 +1,161 @@
+"""Steps of the flow: one loop, orders on data whose flow is known, and what each step is elsewhere."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from diffbook.generative import alpha_bars, ddim_step, ddpm_betas, ddpm_step, from_betas, straight, vp_cosine, vp_linear
+from diffbook.generative.flow_samplers import (
+    ancestral,
+    ddim,
+    dpm_solver_pp_2m,
+    edm_heun,
+    edm_sigmas,
+    sample_flow,
+    times_of_noise,
+)
+
+COSINE, WIDTH = vp_cosine(), 0.3
+
+
+def v_of_gaussian(x, t):
+    """E[v | x] for data N(0, WIDTH**2) on the cosine schedule: finite from t = 1 to t = 0."""
+    alpha, var = COSINE.alpha(t), COSINE.var(t)
+    return alpha * jnp.sqrt(var) * (1 - WIDTH**2) / (alpha**2 * WIDTH**2 + var) * x
+
+
+def eps_of_gaussian(x, t):
+    alpha, var = COSINE.alpha(t), COSINE.var(t)
+    return jnp.sqrt(var) / (alpha**2 * WIDTH**2 + var) * x
+
+
+@pytest.mark.parametrize("step, order", [(ddim, 1), (edm_heun, 2), (dpm_solver_pp_2m, 2)])
+def test_order(step, order):
+    """The flow of Gaussian data scales by the ratio of the standard deviations."""
+    with jax.enable_x64(True):
+        sigmas = np.array([20.0, 0.05])
+        start, end = times_of_noise(COSINE, jnp.asarray(sigmas))
+        before, after = (COSINE.alpha(t) ** 2 * WIDTH**2 + COSINE.var(t) for t in (start, end))
+        exact = jnp.sqrt(after / before)
+
+        def error(n):
+            ts = times_of_noise(COSINE, jnp.geomspace(*sigmas, n + 1))
+            return abs(float(sample_flow(v_of_gaussian, jnp.ones(1), ts, COSINE, kind="v", step=step)[0] - exact))
+
+        assert np.log2(error(80) / error(160)) == pytest.approx(order, abs=0.12)
+
+
+@pytest.mark.parametrize("step", [ddim, edm_heun, dpm_solver_pp_2m])
+def test_one_data_point_is_reached_from_pure_noise_in_any_number_of_steps(step):
+    """All data are 0.7: both estimates are exact wherever one is, and no correction is due."""
+
+    def predict(x, t):
+        return (COSINE.alpha(t) * x - 0.7) / jnp.sqrt(COSINE.var(t))
+
+    for num in (1, 2, 5):
+        end = sample_flow(predict, jnp.array([1.3, -0.2]), jnp.linspace(1, 0, num + 1), COSINE, kind="v", step=step)
+        np.testing.assert_allclose(end, 0.7, rtol=2e-6)
+
+
+def test_ddim_is_the_chains_ddim():
+    betas = ddpm_betas(20, 1e-3, 0.1)
+    schedule, ks = from_betas(betas), [20, 13, 6, 0]
+    x = by_hand = jax.random.normal(jax.random.key(0), (3, 2))
+    for k, k_next in zip(ks, ks[1:], strict=False):
+        by_hand = ddim_step(by_hand, k, k_next, 0.1 * by_hand + k / 20, betas)
+    got = sample_flow(lambda x, t: 0.1 * x + t, x, jnp.array(ks) / 20, schedule, step=ddim)
+    np.testing.assert_allclose(got, by_hand, rtol=1e-5, atol=1e-5)
+
+
+def test_ancestral_is_ddpm_with_the_posteriors_variance():
+    betas = ddpm_betas(20, 1e-3, 0.1)
+    assert alpha_bars(betas)[20] < 1
+    x, schedule = jax.random.normal(jax.random.key(0), (20_000,)), from_betas(betas)
+
+    def predict(x, t):
+        return 0.3 * x
+
+    ts = jnp.array([0.6, 0.55])  # steps 12 and 11
+    z = sample_flow(predict, x, ts, schedule, step=lambda move: move.z, key=jax.random.key(1))
+    got = sample_flow(predict, x, ts, schedule, step=ancestral, key=jax.random.key(1))
+    np.testing.assert_allclose(got, ddpm_step(x, 12, 0.3 * x, betas, z, variance="posterior"), rtol=2e-4, atol=2e-5)
+    assert abs(float(z.mean())) < 4 / len(z) ** 0.5 and abs(float(z.var()) - 1) < 4 * (2 / len(z)) ** 0.5
+    quiet = sample_flow(predict, x, ts, schedule, step=functools.partial(ancestral, eta=0.0), key=jax.random.key(1))
+    np.testing.assert_allclose(quiet, sample_flow(predict, x, ts, schedule, step=ddim), rtol=1e-5, atol=1e-6)
+
+
+def test_calls_of_the_network_and_the_path():
+    calls = []
+
+    def predict(x, t):
+        jax.debug.callback(lambda t: calls.append(float(t)), t)
+        return v_of_gaussian(x, t)
+
+    ts = jnp.array([1.0, 0.6, 0.3, 0.0])
+    for step, expected in ((ddim, 3), (dpm_solver_pp_2m, 3), (edm_heun, 4)):  # Heun: alpha = 0 and sigma' = 0 cost one
+        calls.clear()
+        path = sample_flow(predict, jnp.ones((2, 1)), ts, COSINE, kind="v", step=step, save="path")
+        jax.effects_barrier()
+        assert len(calls) == expected, (step, calls)
+        assert path.shape == (4, 2, 1) and path.dtype == jnp.float32 and float(path[0, 0, 0]) == 1.0
+
+
+def test_limit_clips_the_clean_sample():
+    out = sample_flow(lambda x, t: 0 * x, jnp.array([3.0, 0.2]), jnp.array([0.5, 0.0]), COSINE, limit=1.0)
+    np.testing.assert_allclose(out, jnp.minimum(jnp.array([3.0, 0.2]) / COSINE.alpha(0.5), 1.0), rtol=1e-6)
+
+
+def test_edm_grid():
+    """The published formula, evaluated level by level; its last level is followed by 0."""
+    sigmas = np.asarray(edm_sigmas(18))
+    levels = [(80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(18)]
+    np.testing.assert_allclose(sigmas, levels + [0.0], rtol=1e-5)
+    np.testing.assert_allclose(edm_sigmas(3, 1.0, 100.0, rho=np.inf), [100.0, 10.0, 1.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(edm_sigmas(3, 1.0, 3.0, rho=1.0), [3.0, 2.0, 1.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [vp_linear(), COSINE, straight()])
+def test_times_of_noise_inverts_the_schedule(schedule):
+    with jax.enable_x64(True):
+        sigmas = jnp.array([100.0, 1.0, 0.01])
+        t = times_of_noise(schedule, sigmas)
+        np.testing.assert_allclose(jnp.sqrt(schedule.var(t)) / schedule.alpha(t), sigmas, rtol=1e-10)
+        assert times_of_noise(schedule, jnp.array([1e9, 0.0])).tolist() == pytest.approx([1.0, 0.0], abs=1e-8)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_exports(platform):
+    def f(x, key):
+        ts = jnp.linspace(1, 0, 5)
+        draws = [sample_flow(v_of_gaussian, x, ts, COSINE, kind="v", step=s) for s in (edm_heun, dpm_solver_pp_2m)]
+        return draws, sample_flow(eps_of_gaussian, x, ts[1:], COSINE, step=ancestral, key=key, limit=1.0)
+
+    x, key = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.random.key(0)
+    exported = export.export(jax.jit(f), platforms=[platform])
+    assert exported(x, jax.ShapeDtypeStruct(key.shape, key.dtype)).platforms == (platform,)
+
+
+X = jnp.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: sample_flow(v_of_gaussian, X, jnp.array([0.0, 1.0]), COSINE), "falling times"),
+        (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0, -0.1]), COSINE), "end at 0 or above"),
+        (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0]), COSINE), "falling times"),
+        (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0, 0.0]), COSINE, kind="noise"), "'eps'"),
+        (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0, 0.0]), COSINE, save="all"), "'path'"),
+        (lambda: sample_flow(lambda x, t: x[0], X, jnp.array([1.0, 0.0]), COSINE), "shape of x"),
+        (lambda: edm_sigmas(1), "num >= 2"),
+        (lambda: edm_sigmas(5, 1.0, 0.1), "sigma_min < sigma_max"),
+        (lambda: edm_sigmas(5, rho=0.0), "rho > 0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,68 @@
+"""Generated pictures: range, classes, keys, bad input, and the quality of a small sample."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from diffbook.generative import ddim, generate, pretrained
+from diffbook.generative.generate import _generate
+from diffbook.generative.unet import UNet
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = UNet(fine=4, coarse=8, thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
+    model.out.linear.kernel[...] = 0.1 * jax.random.normal(KEY, model.out.linear.kernel.shape)
+    return model
+
+
+def test_shape_range_and_keys(small):
+    a = generate(small, [0, 1, 2], key=KEY, num_steps=3)
+    assert a.shape == (3, 28, 28, 1) and a.dtype == jnp.float32
+    assert bool((jnp.abs(a) <= 1).all())
+    compiled = _generate._cache_size()
+    assert jnp.array_equal(a, generate(small, jnp.array([0, 1, 2]), key=KEY, num_steps=3))
+    assert not jnp.array_equal(a, generate(small, [0, 1, 3], key=KEY, num_steps=3))
+    assert not jnp.array_equal(a, generate(small, [0, 1, 2], key=jax.random.key(1), num_steps=3))
+    assert _generate._cache_size() == compiled  # labels and keys are no new shapes
+
+
+def test_guidance_is_an_extrapolation(small):
+    guided = generate(small, [0, 1, 2], key=KEY, num_steps=1, guidance=2.0, step=ddim)
+    start = jax.random.normal(KEY, (3, 28, 28, 1))
+    v = [small(start, 1.0, labels) for labels in (jnp.arange(3), jnp.full(3, 10))]
+    x0 = -(3 * v[0] - 2 * v[1])  # at t = 1 the clean sample is minus v
+    np.testing.assert_allclose(guided, jnp.clip(x0, -1, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": [0.5]}, "integer labels"),
+        ({"labels": [[1]]}, "integer labels"),
+        ({"labels": [11]}, r"0 \.\.\. 10"),
+        ({"labels": [-1]}, r"0 \.\.\. 10"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"guidance": -1.0}, "guidance"),
+        ({"key": 0}, "key"),
+    ],
+)
+def test_bad_input(small, change, message):
+    arguments = {"labels": [0], "key": KEY} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        generate(small, arguments.pop("labels"), **arguments)
+
+
+@pytest.mark.long
+def test_the_shipped_network_draws_what_it_is_asked_for():
+    labels = jnp.arange(100) % 10
+    pictures = generate(pretrained("fashion_mnist"), labels, key=KEY, num_steps=20)
+    seen = pretrained("fashion_mnist_classifier")(pictures).argmax(1)
+    agreement = float((seen == labels).mean())
+    assert agreement > 0.9 - 4 * (0.9 * 0.1 / 100) ** 0.5  # 0.90 over many; four standard errors of a hundred
+    same = pictures.reshape(10, 10, -1).std(0).mean()
+    assert float(same) > 0.2  # ten pictures of a class are ten pictures

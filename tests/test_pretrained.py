@@ -1,0 +1,60 @@
+"""Weights: written and read back, refused where they do not fit, and the shipped ones small and good."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from diffbook.generative import pretrained
+from diffbook.generative.networks import MLP
+from diffbook.generative.pretrained import NETWORKS, SHIPPED, pack, unpack
+
+
+def network(width=8, seed=0):
+    return MLP((2, width, 2), rngs=nnx.Rngs(seed))
+
+
+def test_there_and_back_to_half_precision(tmp_path):
+    model, other = network(), network(seed=1)
+    pack(tmp_path / "a.npz", model, about={"seed": 0})
+    assert unpack(tmp_path / "a.npz", other) == {"seed": 0}
+    for a, b in zip(*(jax.tree.leaves(nnx.state(m, nnx.Param)) for m in (model, other)), strict=True):
+        assert b.dtype == jnp.float32
+        np.testing.assert_array_equal(np.asarray(a).astype(np.float16), np.asarray(b))
+
+
+def test_another_network_is_refused(tmp_path):
+    pack(tmp_path / "a.npz", network(), about={})
+    with pytest.raises(ValueError, match="another network"):
+        unpack(tmp_path / "a.npz", network(width=9))
+
+
+def test_what_half_precision_cannot_hold_is_refused_and_nothing_written(tmp_path):
+    model = network()
+    model.out.bias[...] = jnp.array([1e6, jnp.nan])
+    with pytest.raises(ValueError, match="finite"):
+        pack(tmp_path / "a.npz", model, about={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_cut_short_is_an_error(tmp_path):
+    path = tmp_path / "a.npz"
+    pack(path, network(), about={})
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cut short"):
+        unpack(path, network())
+
+
+def test_what_ships():
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.npz")) < 5_000_000
+    for name in NETWORKS:
+        model = pretrained(name)
+        x = jnp.zeros((2, 28, 28, 1))
+        out = model(x) if name.endswith("classifier") else model(x, 0.5, jnp.array([0, 10]))
+        assert bool(jnp.isfinite(out).all()) and len(out) == 2
+
+
+def test_an_unknown_name():
+    with pytest.raises(ValueError, match="fashion_mnist"):
+        pretrained("imagenet")

@@ -1,0 +1,82 @@
+"""The U-Net: its convolution against XLA's, its patches, and that every parameter is trained."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import export
+
+from diffbook.generative.unet import Conv, UNet, patches, pixels
+
+
+def small():
+    return UNet(fine=4, coarse=8, thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
+
+
+def shaken(model):
+    graph, params = nnx.split(model)
+    draws = np.random.default_rng(1)
+    return graph, jax.tree.map(lambda p: p + 0.3 * draws.normal(size=p.shape).astype(np.float32), params)
+
+
+def test_conv_is_the_convolution():
+    conv = Conv(3, 5, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
+    kernel = conv.linear.kernel[...].reshape(3, 3, 3, 5)
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(conv(x), expected, atol=1e-5)  # 27 products of size 1 each, in float32
+
+
+def test_patches_and_back():
+    x = jnp.arange(2 * 6 * 4 * 3.0).reshape(2, 6, 4, 3)
+    assert patches(x, 2).shape == (2, 3, 2, 12)
+    assert jnp.array_equal(patches(x, 2)[1, 2, 1].reshape(2, 2, 3), x[1, 4:6, 2:4])
+    assert jnp.array_equal(pixels(patches(x, 2), 2), x)
+
+
+def test_every_parameter_has_a_gradient_and_the_label_is_heeded():
+    graph, params = shaken(small())
+    x = jax.random.normal(jax.random.key(0), (22, 28, 28, 1))
+    label, t = jnp.arange(22) % 11, jnp.linspace(0.05, 0.95, 22)
+
+    @jax.jit
+    def run(params, label):
+        return nnx.merge(graph, params)(x, t, label)
+
+    gradients = jax.jit(jax.grad(lambda params: jnp.sin(run(params, label)).sum()))(params)
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        norms = jnp.abs(gradient).reshape(len(gradient), -1).sum(1)
+        assert bool((norms > 0).mean() > 0.9), jax.tree_util.keystr(path)
+    out = run(params, label)
+    assert out.shape == x.shape and out.dtype == jnp.float32
+    assert bool((jnp.abs(run(params, (label + 1) % 11) - out).max((1, 2, 3)) > 0).all())
+    nothing = nnx.merge(graph, params)(x[:2], t[:2])  # None is the label beyond the last class
+    np.testing.assert_allclose(nothing, run(params, jnp.full(22, 10))[:2], atol=1e-4)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_exports(platform):
+    graph, params = nnx.split(small())
+    flat, tree = jax.tree.flatten(params)
+
+    def run(flat, x, t, label):
+        return nnx.merge(graph, jax.tree.unflatten(tree, flat))(x, t, label)
+
+    args = (flat, jnp.zeros((2, 28, 28, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32))
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
+    assert export.export(jax.jit(run), platforms=[platform])(*shapes).platforms == (platform,)
+
+
+def test_bfloat16_in_bfloat16_out():
+    graph, params = nnx.split(small())
+    half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+    out = nnx.merge(graph, half)(jnp.zeros((2, 28, 28, 1), jnp.bfloat16), 0.5, jnp.zeros(2, jnp.int32))
+    assert out.dtype == jnp.bfloat16
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"\(n, 28, 28, 1\)"):
+        small()(jnp.zeros((2, 8, 8, 1)), 0.5)
+    with pytest.raises(ValueError, match="width"):
+        UNet(width=0, rngs=nnx.Rngs(0))
