@@ -80,7 +80,10 @@ def child(folder, *arguments):
 @pytest.mark.long
 def test_killed_in_the_middle_the_run_ends_with_the_same_bits(tmp_path):
     """SIGKILL from outside while it trains, then SIGKILL within a save, then on to the end."""
-    unbroken = child(tmp_path / "a", tmp_path / "a.npz", "never")
+    unbroken = child(tmp_path / "a", tmp_path / "a.npz", "never")  # first: the others take what it compiled
+    _, messages = unbroken.communicate()
+    assert unbroken.returncode == 0, messages
+    assert "120/120" in messages  # the progress bar, on standard error
     broken = child(tmp_path / "b", tmp_path / "b.npz", "never")
     for line in broken.stdout:
         if int(line) >= 50:
@@ -97,9 +100,6 @@ def test_killed_in_the_middle_the_run_ends_with_the_same_bits(tmp_path):
     steps, messages = last.communicate()
     assert last.returncode == 0, messages
     assert steps.split()[0] == "45" and steps.split()[-1] == "120"
-    _, messages = unbroken.communicate()
-    assert unbroken.returncode == 0, messages
-    assert "120/120" in messages  # the progress bar, on standard error
     a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
     assert a.files == b.files and len(a.files) > 4
     for name in a.files:
