@@ -24,7 +24,7 @@ def denoising_loss(
       predict: what y is: "eps", "x0", "v", "score" or "velocity".
       labels: shape (n,), handed to the model.
       t: times, shape (n,); drawn uniformly from [t_min, t_max] if left out, one in each of n equal intervals.
-      t_min, t_max: range of the times. Some targets are infinite at t = 0 (score) or t = 1 (none of the five).
+      t_min, t_max: range of the times. At t = 0 "score" and "velocity" are infinite or NaN.
       weight: function w(t); 1 if left out.
     Returns: a scalar.
     Raises: ValueError: for an unknown `predict`, a bad range, or a model that changes the shape.
