@@ -15,9 +15,9 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(scope="module")
 def small():
-    model = UNet(fine=4, coarse=8, thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
-    model.out.linear.kernel[...] = 0.1 * jax.random.normal(KEY, model.out.linear.kernel.shape)
-    return model
+    graph, params = nnx.split(UNet(fine=4, coarse=8, thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0)))
+    draws = np.random.default_rng(1)  # some layers start at zero, and would hide the label
+    return nnx.merge(graph, jax.tree.map(lambda p: p + 0.1 * draws.normal(size=p.shape).astype(np.float32), params))
 
 
 def test_shape_range_and_keys(small):

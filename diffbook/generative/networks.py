@@ -83,7 +83,7 @@ class Block(nnx.Module):
 
     def __call__(self, h, c):
         scale, shift = jnp.split(self.tell(c), 2, axis=-1)
-        return h + self.down(nnx.silu(self.up(self.norm(h) * (1 + scale) + shift)))
+        return h + self.down(nnx.silu(self.up(self.norm(h).astype(h.dtype) * (1 + scale) + shift)))
 
 
 class ResidualMLP(nnx.Module):

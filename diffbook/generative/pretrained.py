@@ -67,6 +67,17 @@ def unpack(path, model) -> dict:
     return about
 
 
+def _unfilled(make):
+    """The network without its random start, whose thirty small programs would take longer to compile than to read."""
+    graph, params, rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
+
+    def real(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key(0) if is_key else jnp.zeros(leaf.shape, leaf.dtype)
+
+    return nnx.merge(graph, params, jax.tree.map(real, rest))
+
+
 def pretrained(name: str):
     """A network with the weights that ship with the package, in evaluation mode.
 
@@ -80,7 +91,7 @@ def pretrained(name: str):
     (2, 28, 28, 1)
     """
     require_choice(name, tuple(NETWORKS), "name", "pretrained")
-    model = NETWORKS[name](nnx.Rngs(0))
+    model = _unfilled(NETWORKS[name])
     unpack(SHIPPED / f"{name}.npz", model)
     model.eval()
     return model
