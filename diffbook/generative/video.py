@@ -29,7 +29,7 @@ class Told(NamedTuple):
 
 
 class TimeBlock(nnx.Module):
-    """Each frame adds what it reads in the mixture of all frames' summaries: h + R mix(S (scale * norm(h) + shift)).
+    """Each frame adds what it reads in the mixed summaries of all frames: h + R mix(S ((1 + scale) * norm(h) + shift)).
 
     Args:
       num_frames, width: of the stream h, shape (n, num_frames, width).  condition: length of what steers it.
