@@ -138,8 +138,8 @@ def sample_flow(
     Args:
       predict: predict(x, t) -> array like x, t a scalar; e.g. `lambda x, t: model(x, t, labels)`.
       x: start, shape (n, ...), of the law of noise at ts[0].
-      ts: falling times, shape (m + 1,), down to 0 or a little above: m network calls, 2 m - 1 of Heun's down to 0.
-        See `times_of_noise` and `edm_sigmas`.
+      ts: falling times, shape (m + 1,), down to 0 or a little above: m network calls; of Heun's 2 m, less one for each
+        end with alpha = 0 or sigma = 0. See `times_of_noise` and `edm_sigmas`.
       schedule: of the noise.  kind: what `predict` predicts, one of `TARGETS`. "eps" and "score" need alpha(ts[0]) > 0.
       step: `ddim`, `edm_heun`, `dpm_solver_pp_2m`, `ancestral` (with a key), or one's own, step(move) -> x.
       limit: None, or the largest magnitude that data have; the estimates of the clean sample are clipped to it.

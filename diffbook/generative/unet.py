@@ -1,7 +1,7 @@
 """A U-Net for 28 x 28 pictures with a dense middle.
 
 Its outer levels are convolutions, which know what a neighbourhood is; its middle is a residual network on the whole
-picture at once, which is where clothes are told from one another. Counted in arithmetic the middle is nearly free, and
+picture at once, which is where clothes are told from one another. Counted in arithmetic the middle is a small part, and
 counted in parameters it is most of the network: on a processor without special circuits for convolutions that is the
 right way round.
 """
