@@ -23,7 +23,7 @@ from diffbook.generative.training import fit, minibatches
 HERE = Path(__file__).resolve().parent
 SEED = 0
 RUNS = {
-    "fashion_mnist": dict(num_steps=15_000, batch=128, rate=1.5e-3, ema=0.9995, every=100),
+    "fashion_mnist": dict(num_steps=10_000, batch=128, rate=1.5e-3, ema=0.9995, every=100),
     "fashion_mnist_classifier": dict(num_steps=6_400, batch=128, rate=3e-3, ema=0.995, every=100),
 }
 DROP_LABEL = 0.1  # fraction of pictures shown without their class, for classifier-free guidance
