@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from jax import export
 
-from diffbook.generative import (
-    TARGETS,
-    GaussianMixture,
-    denoising_loss,
-    hyvarinen_loss,
-    perturb,
-    sliced_loss,
-    straight,
-    vp_linear,
-)
+from diffbook.generative import TARGETS, GaussianMixture, denoising_loss, perturb, straight, vp_linear
+from diffbook.generative.losses import hyvarinen_loss, sliced_loss
 from diffbook.generative.targets import target
 
 S = 0.6  # standard deviation of the data, whose mean is 0.3
