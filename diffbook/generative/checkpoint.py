@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffbook._checks import require
 
@@ -88,6 +89,9 @@ def _raw(tree):
 
 
 def _cook(raw, like):
+    """A restored leaf as one like it. Where that one was bound to no device, neither is this: a step may spread it."""
+    if not like.committed:
+        raw = jnp.asarray(np.asarray(raw))
     return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(like)) if _is_key(like) else raw
 
 
