@@ -171,7 +171,7 @@ def test_empirical_denoiser_returns_data_at_low_noise_and_their_mean_at_none_of_
 def test_empirical_denoiser_is_not_fooled_by_a_far_origin():
     """In float32, data around 1000 with differences of order one."""
     data = 1000 + jnp.array([[-1.0, 0.0], [1.0, 0.5], [0.0, 1.0]])
-    x = data[:2] + jnp.array([0.3, -0.2])
+    x = data[:2] + jnp.array([[0.3, -0.2]])
     clock = straight()
     got = empirical_denoiser(0.5 * x, 0.5, data, clock)
     np.testing.assert_allclose(got, posterior_mean(0.5 * x, 0.5, data, clock), atol=5e-4)
