@@ -54,6 +54,14 @@ def test_style():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_shell_scripts_parse():
+    scripts = [path for path in FILES if path.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/"))]
+    assert ROOT / ".ci" / "run" in scripts
+    for path in scripts:
+        done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
 def test_python_files_stay_short():
     lengths = {path: len(path.read_text().splitlines()) for path in FILES if path.suffix == ".py"}
     assert {path.name: count for path, count in lengths.items() if count > 250} == {}
