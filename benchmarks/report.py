@@ -2,6 +2,7 @@
 
 import heat
 import sde
+import unet
 
 COMPARED = {
     "heat:numba_rows": "numba by hand, one fused pass a step, all cores",
@@ -16,6 +17,7 @@ COMPARED = {
     "sde:torchsde_euler": "torchsde, Euler, its default Brownian motion",
     "sde:numpy_loop": "NumPy, a loop by hand, in place",
     "sde:simulated": "`simulate`",
+    "unet:trained_torch": "torch, the same U-Net and the same step, eager, channels last",
 }
 
 
@@ -30,7 +32,7 @@ def _row(claim, ratio, name, target, part):
 
 
 def _table(result):
-    heat_, sde_ = result["heat"], result["sde"]
+    heat_, sde_, unet_ = result["heat"], result["sde"], result["unet"]
     yield "| ours | compared with | times as fast: median (range) | target | met? |"
     yield "| --- | --- | --- | --- | --- |"
     plan = [
@@ -43,11 +45,17 @@ def _table(result):
             {"sde:diffrax_unsafe": 1, "sde:diffrax_tree": 1, "sde:torch_loop": 1, "sde:torchsde_euler": 2},
         ),
         (sde_, "signs", "`weak_signs`", {"sde:simulated": 5}),
+        (unet_, "trained", "`fit`, a U-Net", {"unet:trained_torch": 1}),
     ]
     for part, ours, claim, targets in plan:
         for name, ratio in part[ours].items():
             if name in COMPARED:
                 yield _row(claim, ratio, name, targets.get(name), part["times"][name]["part_run"])
+    first = unet_["times"]["unet:generated"]["ready_after_seconds"]
+    yield (
+        "| `generate`, 64 pictures, 50 calls | seconds of the first call, import and compilation included | "
+        f"{first:.3g} | ≤ 30 | {'yes' if first <= 30 else '**no**'} |"
+    )
     memory = sde_["memory"]
     short, long = memory["last_500"]["planned"], memory["last_5000"]["planned"]
     met = "yes" if abs(long - short) < 1 else "**no**"
@@ -98,6 +106,21 @@ def _where_time_goes(result):
     )
 
 
+def _limit_of_training(result):
+    times, count = result["unet"]["times"], result["unet"]["multiplications"]
+    ours, torch = (times[f"unet:{name}"]["seconds"]["median"] for name in ("trained", "trained_torch"))
+    pictures = unet.STEPS * unet.BATCH
+    speed = 6e-9 * count * pictures / ours  # a multiplication and an addition; the gradient costs twice the value
+    limit = 2 / times["unet:products"]["seconds"]["median"]  # of 1e9 multiplications and additions
+    return (
+        f"A picture takes {1e-6 * count:.3g} million multiplications forward, by the definition of a convolution, and "
+        f"three times as many with the gradient. We train on {pictures / ours:.0f} pictures a second and torch on "
+        f"{pictures / torch:.0f}: {speed:.3g} Gflop/s for ours by that count, where matrix products of a fitting size "
+        f"run at {limit:.3g} Gflop/s on the same cores. Winograd's algorithm spends fewer multiplications than the "
+        "count says; what keeps us from the limit is all that lies between the products and moves through memory."
+    )
+
+
 def _memory(result):
     memory = result["sde"]["memory"]
     rows = [
@@ -114,7 +137,7 @@ def _memory(result):
 def _seconds(result):
     yield "| contender | seconds, median (range) | seconds of a core | import, compile, first call (s) | part run |"
     yield "| --- | --- | --- | --- | --- |"
-    for part in ("heat", "sde"):
+    for part in ("heat", "sde", "unet"):
         for name, row in result[part]["times"].items():
             if row["seconds"] is None:
                 continue
@@ -134,6 +157,7 @@ def page(result):
     cache = f", last-level cache {facts['last_level_cache']}" if facts["last_level_cache"] else ""
     heat_line = f"{heat.CELLS} x {heat.CELLS} cells, periodic, float64, {heat.STEPS} steps"
     sde_line = f"{sde.PATHS:,} paths, {sde.STEPS} Euler steps, float32, last state only"
+    unet_line = f"28 x 28 pictures, {unet.STEPS} steps of {unet.BATCH}, float32, moving average included"
     differ, misses = max(result["heat"]["differ"].values()), max(result["sde"]["misses"].values())
     lines = [
         "# Speed beside peers",
@@ -155,6 +179,8 @@ def page(result):
         "`ftcs_jump` does all steps in two transforms; the others step.",
         f"- **Ornstein–Uhlenbeck** ({sde_line}): mean and standard deviation of every sample lie within {misses:.1f} "
         "standard errors of the exact law of the Euler chain.",
+        f"- **U-Net** ({unet_line}): with the same weights the two predict the same, to "
+        f"{result['unet']['differ']:.0e} of the largest value.",
         "",
         "## What limits `ftcs_jump`",
         "",
@@ -167,6 +193,10 @@ def page(result):
         "## What limits `simulate`",
         "",
         _where_time_goes(result),
+        "",
+        "## What limits training",
+        "",
+        _limit_of_training(result),
         "",
         "## Memory",
         "",

@@ -16,10 +16,11 @@ import heat
 import numpy as np
 import report
 import sde
+import unet
 from measure import Contender, middle, race
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = "jax jaxlib numpy numba py-pde torch diffrax torchsde".split()
+PACKAGES = "jax jaxlib numpy numba py-pde torch diffrax torchsde flax optax".split()
 
 
 def machine():
@@ -132,13 +133,30 @@ def measure_sde():
     return result
 
 
+def measure_unet():
+    print("training a U-Net")
+    all_ = start(f"unet:{name}" for name in "trained trained_torch generated products".split())
+    ours, torch, generated, products = all_.values()
+    answers = [ours.answer, torch.answer]
+    differ = float(abs(answers[0] - answers[1]).max() / abs(answers[0]).max())
+    assert differ < 1e-4, differ
+    result = {
+        "trained": race(ours, [torch, generated, products], budget=40.0, rounds=7),
+        "differ": differ,
+        "multiplications": unet.multiplications(),
+        "times": summary(all_),
+    }
+    close(all_)
+    return result
+
+
 def main(dry):
     begun, load = time.perf_counter(), os.getloadavg()[0]
-    result = {"machine": machine(), "heat": measure_heat(), "sde": measure_sde()}
+    result = {"machine": machine(), "heat": measure_heat(), "sde": measure_sde(), "unet": measure_unet()}
     result["load_average"] = {"before": round(load, 2), "after": round(os.getloadavg()[0], 2)}
     result["seconds"] = round(time.perf_counter() - begun)
-    for part in ("heat", "sde"):
-        for ours in ("jump", "stepped", "simulated", "signs"):
+    for part in ("heat", "sde", "unet"):
+        for ours in ("jump", "stepped", "simulated", "signs", "trained"):
             if ours in result[part]:
                 result[part][ours] = {name: middle(values) for name, values in result[part][ours].items()}
     text = report.page(result)

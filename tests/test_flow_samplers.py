@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from jax import export
 
-from diffbook.generative import alpha_bars, ddim_step, ddpm_betas, ddpm_step, from_betas, straight, vp_cosine, vp_linear
+from diffbook.generative import alpha_bars, ddim_step, ddpm_betas, ddpm_step, from_betas, vp_cosine
 from diffbook.generative.flow_samplers import (
     ancestral,
     ddim,
     dpm_solver_pp_2m,
     edm_heun,
-    edm_sigmas,
     sample_flow,
-    times_of_noise,
+    sde_dpm_solver_pp_2m,
 )
+from diffbook.generative.grids import times_of_noise
 
 COSINE, WIDTH = vp_cosine(), 0.3
 
@@ -45,6 +45,25 @@ def test_order(step, order):
         def error(n):
             ts = times_of_noise(COSINE, jnp.geomspace(*sigmas, n + 1))
             return abs(float(sample_flow(v_of_gaussian, jnp.ones(1), ts, COSINE, kind="v", step=step)[0] - exact))
+
+        assert np.log2(error(80) / error(160)) == pytest.approx(order, abs=0.12)
+
+
+@pytest.mark.parametrize("step, order", [(ancestral, 1), (sde_dpm_solver_pp_2m, 2)])
+def test_order_of_the_variance(step, order):
+    """Gaussian data: every step is linear, so the variance is the sum of squared responses to the start and each z."""
+    with jax.enable_x64(True):
+
+        def error(n):
+            ts = times_of_noise(COSINE, jnp.geomspace(20.0, 0.05, n + 1))
+            exact = COSINE.alpha(ts) ** 2 * WIDTH**2 + COSINE.var(ts)
+
+            def pulse(move):  # component k + 1 alone meets noise in step k, and component 0 none
+                return step(move._replace(z=(jnp.arange(-1, n) == jnp.argmin(jnp.abs(ts - move.now.t))) * 1.0))
+
+            start = jnp.zeros(n + 1).at[0].set(jnp.sqrt(exact[0]))
+            response = sample_flow(v_of_gaussian, start, ts, COSINE, kind="v", step=pulse)
+            return abs(float((response**2).sum() / exact[-1] - 1))
 
         assert np.log2(error(80) / error(160)) == pytest.approx(order, abs=0.12)
 
@@ -109,30 +128,12 @@ def test_limit_clips_the_clean_sample():
     np.testing.assert_allclose(out, jnp.minimum(jnp.array([3.0, 0.2]) / COSINE.alpha(0.5), 1.0), rtol=1e-6)
 
 
-def test_edm_grid():
-    """The published formula, evaluated level by level; its last level is followed by 0."""
-    sigmas = np.asarray(edm_sigmas(18))
-    levels = [(80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(18)]
-    np.testing.assert_allclose(sigmas, levels + [0.0], rtol=1e-5)
-    np.testing.assert_allclose(edm_sigmas(3, 1.0, 100.0, rho=np.inf), [100.0, 10.0, 1.0, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(edm_sigmas(3, 1.0, 3.0, rho=1.0), [3.0, 2.0, 1.0, 0.0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("schedule", [vp_linear(), COSINE, straight()])
-def test_times_of_noise_inverts_the_schedule(schedule):
-    with jax.enable_x64(True):
-        sigmas = jnp.array([100.0, 1.0, 0.01])
-        t = times_of_noise(schedule, sigmas)
-        np.testing.assert_allclose(jnp.sqrt(schedule.var(t)) / schedule.alpha(t), sigmas, rtol=1e-10)
-        assert times_of_noise(schedule, jnp.array([1e9, 0.0])).tolist() == pytest.approx([1.0, 0.0], abs=1e-8)
-
-
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_exports(platform):
     def f(x, key):
         ts = jnp.linspace(1, 0, 5)
         draws = [sample_flow(v_of_gaussian, x, ts, COSINE, kind="v", step=s) for s in (edm_heun, dpm_solver_pp_2m)]
-        return draws, sample_flow(eps_of_gaussian, x, ts[1:], COSINE, step=ancestral, key=key, limit=1.0)
+        return draws, sample_flow(eps_of_gaussian, x, ts[1:], COSINE, step=sde_dpm_solver_pp_2m, key=key, limit=1.0)
 
     x, key = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.random.key(0)
     exported = export.export(jax.jit(f), platforms=[platform])
@@ -151,9 +152,6 @@ X = jnp.ones((2, 3))
         (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0, 0.0]), COSINE, kind="noise"), "'eps'"),
         (lambda: sample_flow(v_of_gaussian, X, jnp.array([1.0, 0.0]), COSINE, save="all"), "'path'"),
         (lambda: sample_flow(lambda x, t: x[0], X, jnp.array([1.0, 0.0]), COSINE), "shape of x"),
-        (lambda: edm_sigmas(1), "num >= 2"),
-        (lambda: edm_sigmas(5, 1.0, 0.1), "sigma_min < sigma_max"),
-        (lambda: edm_sigmas(5, rho=0.0), "rho > 0"),
     ],
 )
 def test_bad_input(call, message):

@@ -36,7 +36,7 @@ def test_shape_range_and_keys(small):
 
 def test_guidance_is_an_extrapolation(small):
     guided = generate(small, [0, 1, 2], key=KEY, num_steps=1, guidance=2.0, step=ddim)
-    start = jax.random.normal(KEY, (3, 28, 28, 1))
+    start = jax.random.normal(jax.random.split(KEY)[0], (3, 28, 28, 1))
     v = [small(start, 1.0, labels) for labels in (jnp.arange(3), jnp.full(3, 10))]
     x0 = -(3 * v[0] - 2 * v[1])  # at t = 1 the clean sample is minus v
     np.testing.assert_allclose(guided, jnp.clip(x0, -1, 1), atol=1e-4)

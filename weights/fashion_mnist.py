@@ -1,8 +1,9 @@
-"""The runs whose results ship with the package: `python weights/fashion_mnist.py classifier|unet`.
+"""The runs whose results ship with the package: `python weights/fashion_mnist.py NAME`.
 
-Each resumes from its last checkpoint, writes one line of log per stretch of steps to `weights/<name>.jsonl` and the
-half-precision parameters, with the facts of the run, to `diffbook/generative/weights/<name>.npz`. `README.md` in this
-folder says what they took and what came out.
+Each resumes from its last checkpoint and writes, to `diffbook/generative/weights/`, one line of log per stretch of
+steps (`<name>.jsonl`) and the moving average of the parameters in half precision with the facts of the run
+(`<name>.npz`). Every thousand steps a copy of these goes beside the checkpoint, for the curve of quality against
+minutes. `README.md` in this folder says what the runs took and what came out.
 """
 
 import argparse
@@ -20,11 +21,10 @@ from diffbook.generative import denoising_loss, vp_cosine
 from diffbook.generative.pretrained import NETWORKS, SHIPPED, pack
 from diffbook.generative.training import fit, minibatches
 
-HERE = Path(__file__).resolve().parent
-SEED = 0
+SEED, CHECKPOINTS = 0, Path(__file__).resolve().parent.parent / "_build" / "weights"
 RUNS = {
-    "fashion_mnist": dict(num_steps=10_000, batch=128, rate=1.5e-3, ema=0.9995, every=100),
-    "fashion_mnist_classifier": dict(num_steps=6_400, batch=128, rate=3e-3, ema=0.995, every=100),
+    "fashion_mnist": dict(num_steps=20_000, batch=128, rate=1.2e-3, ema=0.9997, every=100),
+    "fashion_mnist_classifier": dict(num_steps=10_000, batch=128, rate=2e-3, ema=0.998, every=100),
 }
 DROP_LABEL = 0.1  # fraction of pictures shown without their class, for classifier-free guidance
 
@@ -40,8 +40,29 @@ def denoise(model, batch, key):
 def classify(model, batch, key):
     """Cross-entropy, with the batch moved by up to one pixel."""
     images, labels = batch
-    moved = jnp.roll(images, jax.random.randint(key, (2,), -1, 2), (1, 2))
+    move, turn = jax.random.split(key)
+    moved = jnp.roll(images, jax.random.randint(move, (2,), -1, 2), (1, 2))
+    moved = jnp.where(jax.random.bernoulli(turn), moved, moved[:, :, ::-1])
     return optax.softmax_cross_entropy_with_integer_labels(model(moved), labels).mean()
+
+
+class Log:
+    """Lines of JSON: step, loss, and the minutes of the clock and of the processor so far, pauses left out."""
+
+    def __init__(self, path):
+        self.path = path
+        self.lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        self.begun, self.before = (time.time(), time.process_time()), None
+
+    def add(self, step, loss):
+        """Append; the first time, forget what an earlier start wrote about this step and later ones."""
+        if self.before is None:
+            self.lines = [line for line in self.lines if line["step"] < step]
+            self.before = [self.lines[-1][name] if self.lines else 0.0 for name in ("wall_min", "cpu_min")]
+        spent = [now - then for now, then in zip((time.time(), time.process_time()), self.begun, strict=True)]
+        wall, cpu = (round(old + new / 60, 2) for old, new in zip(self.before, spent, strict=True))
+        self.lines.append(dict(step=step, loss=round(loss, 5), wall_min=wall, cpu_min=cpu))
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
 
 
 def train(name, num_steps, checkpoint):
@@ -49,26 +70,31 @@ def train(name, num_steps, checkpoint):
     run = RUNS[name] | ({"num_steps": num_steps} if num_steps else {})
     model = NETWORKS[name](nnx.Rngs(SEED))
     loss = classify if name.endswith("classifier") else denoise
-    rate = optax.cosine_onecycle_schedule(run["num_steps"], run["rate"], pct_start=0.1)
+    rate = optax.piecewise_interpolate_schedule(
+        "linear", run["rate"] / 100, {500: 100.0, int(0.75 * run["num_steps"]): 1.0, run["num_steps"]: 0.01}
+    )
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=0.01))
+    log = Log(SHIPPED / f"{name}.jsonl")
+    checkpoint.mkdir(parents=True, exist_ok=True)
     batches = minibatches(data.fashion_mnist("train"), run["batch"], key=jax.random.key(SEED))
-    started, cpu, log = time.time(), time.process_time(), HERE / f"{name}.jsonl"
     steps = fit(
         model, batches, loss, num_steps=run["num_steps"], key=jax.random.key(SEED + 1), optimizer=optimizer,
         ema=run["ema"], every=run["every"], save_every=5 * run["every"], checkpoint=checkpoint / name,
     )  # fmt: skip
     for step, value in steps:
-        facts = dict(step=step, loss=round(value, 5), wall_s=round(time.time() - started, 1))
-        with log.open("a") as file:
-            print(json.dumps(facts | dict(cpu_s=round(time.process_time() - cpu, 1))), file=file)
+        log.add(step, value)
         if step % (10 * run["every"]) == 0 or step == run["num_steps"]:
-            pack(SHIPPED / f"{name}.npz", model, about=run | dict(seed=SEED, step=step))
+            about = run | dict(seed=SEED, step=step, cpu_minutes=log.lines[-1]["cpu_min"])
+            pack(SHIPPED / f"{name}.npz", model, about=about)
+            pack(checkpoint / f"{name}-{step}.npz", model, about=about)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(RUNS))
     parser.add_argument("--num-steps", type=int, help="of the whole run; the length of the decay follows it")
-    parser.add_argument("--checkpoint", type=Path, default=HERE.parent / "_build" / "weights")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path(__file__).resolve().parent.parent / "_build" / "weights"
+    )
     arguments = parser.parse_args()
     train(arguments.name, arguments.num_steps, arguments.checkpoint)

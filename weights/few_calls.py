@@ -11,27 +11,29 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from quality import BATCH, look
 
 from diffbook import data, metrics
-from diffbook.generative import ddim, dpm_solver_pp_2m, edm_heun, sample_flow, vp_cosine
+from diffbook.generative import ddim, dpm_solver_pp_2m, edm_heun, sample_flow, sde_dpm_solver_pp_2m, vp_cosine
 from diffbook.generative.pretrained import pretrained
 
 SHIPPED = Path(__file__).resolve().parent.parent / "diffbook" / "generative" / "weights" / "few_calls.json"
 CALLS = (4, 8, 12, 24)
-SEED, BATCH = 9, 250
+SEED = 9
 
 
 def draw(model, step, num_steps, count):
     """`count` pictures, the classes in turn, in `num_steps` even steps of t from 1 to 0; the same noise every time."""
-    ts, schedule = jnp.linspace(1, 0, num_steps + 1), vp_cosine()
+    ts = jnp.linspace(1, 0, num_steps + 1)
+
+    @jax.jit
+    def down(x, labels, key):
+        return sample_flow(lambda x, t: model(x, t, labels), x, ts, vp_cosine(), kind="v", step=step, key=key)
+
     pictures = []
     for i in range(0, count, BATCH):
-        labels = (i + jnp.arange(BATCH)) % 10
-        x = jax.random.normal(jax.random.fold_in(jax.random.key(SEED), i), (BATCH, 28, 28, 1))
-        pictures.append(
-            sample_flow(lambda x, t, labels=labels: model(x, t, labels), x, ts, schedule, kind="v", step=step)
-        )
+        start, walk = jax.random.split(jax.random.fold_in(jax.random.key(SEED), i))
+        pictures.append(down(jax.random.normal(start, (BATCH, 28, 28, 1)), (i + jnp.arange(BATCH)) % 10, walk))
     return np.concatenate(pictures)
 
 
@@ -42,29 +44,23 @@ def num_steps(step, calls):
 
 def main(count, all_calls):
     model, judge = pretrained("fashion_mnist"), pretrained("fashion_mnist_classifier")
-    features = nnx.jit(lambda judge, x: (judge.features(x), judge(x).argmax(-1)))
-
-    def look(pictures):
-        parts = [features(judge, jnp.asarray(p)) for p in np.split(pictures, len(pictures) // BATCH)]
-        return (np.concatenate([np.asarray(part[i]) for part in parts]) for i in (0, 1))
-
     (train, train_labels), (test, test_labels) = data.fashion_mnist("train"), data.fashion_mnist("test")
-    real, seen = look(test)
+    real, seen = look(judge, test)
     one_set = np.concatenate([np.flatnonzero(train_labels == c)[: count // 10] for c in range(10)])
     facts = {
         "pictures": count,
         "seed": SEED,
         "calls": all_calls,
-        "floor": metrics.frechet_distance(next(look(train[one_set])), real),
+        "floor": metrics.frechet_distance(look(judge, train[one_set])[0], real),
         "accuracy": float((seen == test_labels).mean()),
         "methods": {},
     }
     labels = np.arange(count) % 10
-    for step in (ddim, edm_heun, dpm_solver_pp_2m):
+    for step in (ddim, edm_heun, dpm_solver_pp_2m, sde_dpm_solver_pp_2m):
         row = {"distance": [], "agreement": []}
         for calls in all_calls:
             started = time.time()
-            found, seen = look(draw(model, step, num_steps(step, calls), count))
+            found, seen = look(judge, draw(model, step, num_steps(step, calls), count))
             row["distance"].append(round(metrics.frechet_distance(found, real), 4))
             row["agreement"].append(round(float((seen == labels).mean()), 4))
             print(step.__name__, calls, row["distance"][-1], row["agreement"][-1], f"{time.time() - started:.0f} s")

@@ -6,11 +6,11 @@ from diffbook.generative.flow_samplers import (
     ddim,
     dpm_solver_pp_2m,
     edm_heun,
-    edm_sigmas,
     sample_flow,
-    times_of_noise,
+    sde_dpm_solver_pp_2m,
 )
 from diffbook.generative.generate import generate
+from diffbook.generative.grids import edm_sigmas, times_of_noise
 from diffbook.generative.guidance import classifier_free, observed
 from diffbook.generative.likelihood import log_likelihood
 from diffbook.generative.losses import denoising_loss, hyvarinen_loss, sliced_loss
@@ -71,6 +71,7 @@ __all__ = [
     "respace",
     "sample",
     "sample_flow",
+    "sde_dpm_solver_pp_2m",
     "sliced_loss",
     "straight",
     "times_of_noise",

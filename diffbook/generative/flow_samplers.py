@@ -1,4 +1,4 @@
-r"""Few steps from noise to data along the probability flow, on any schedule and any grid of times.
+r"""Few steps from noise to data, along the probability flow or the reverse SDE, on any schedule and any grid of times.
 
 In $\hat x = x/\alpha$ and $\hat\sigma = \sigma/\alpha$ the flow reads $d\hat x/d\hat\sigma = \varepsilon(x, t)$. A step
 that holds the noise estimate still is DDIM's; every other step here is that one plus a correction. The loop is
@@ -6,17 +6,15 @@ that holds the noise estimate still is DDIM's; every other step here is that one
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from diffbook._checks import require, require_choice, require_count, require_floating, static_value
+from diffbook._checks import require, require_choice, require_floating, static_value
 from diffbook.generative.schedules import Schedule
 from diffbook.generative.targets import TARGETS, x0_and_eps
 from diffbook.sde import SDE, simulate, zero
@@ -74,6 +72,13 @@ def edm_heun(move: Move):
     return lax.cond((now.alpha > 0) & (then.sigma > 0), corrected, lambda there: there, move.there)
 
 
+def _trend(move: Move):
+    """By how much the line through the last two estimates of the clean sample goes on until the middle of the step."""
+    before, now, then = (jnp.log(at.alpha) - jnp.log(at.sigma) for at in (move.before, move.now, move.then))
+    weight = jnp.where(move.first | (move.then.sigma == 0), 0, (then - now) / (2 * (now - before)))
+    return weight * (move.x0 - move.last_x0)
+
+
 def dpm_solver_pp_2m(move: Move):
     r"""The clean sample's estimate, continued in $\lambda = \log(\alpha/\sigma)$ along the line through the last two:
     $x' = x'_{\rm DDIM} + (\alpha' - \alpha\sigma'/\sigma)\,\frac{h}{2 h_-}(\hat x_0 - \hat x_{0-})$. Order 2, one call.
@@ -82,10 +87,8 @@ def dpm_solver_pp_2m(move: Move):
 
     References: Lu et al. 2022 (DPM-Solver++), algorithm 2.
     """
-    before, now, then = (jnp.log(at.alpha) - jnp.log(at.sigma) for at in (move.before, move.now, move.then))
-    weight = jnp.where(move.first | (move.then.sigma == 0), 0, (then - now) / (2 * (now - before)))
     gain = move.then.alpha - move.now.alpha * move.then.sigma / move.now.sigma
-    return move.there + gain * weight * (move.x0 - move.last_x0)
+    return move.there + gain * _trend(move)
 
 
 def ancestral(move: Move, eta: float = 1.0):
@@ -102,6 +105,19 @@ def ancestral(move: Move, eta: float = 1.0):
     s = eta * then.sigma / now.sigma * jnp.sqrt(rest)
     kept = jnp.sqrt(jnp.maximum(then.sigma**2 - s**2, 0))
     return move.there + (kept - then.sigma) * move.eps + s * move.z
+
+
+def sde_dpm_solver_pp_2m(move: Move):
+    r"""The same continuation on the way of the reverse SDE: the step of `ancestral` plus
+    $\alpha'(1 - e^{-2h})\,\frac{h}{2 h_-}(\hat x_0 - \hat x_{0-})$. For Gaussian data the variance is right to order 2.
+
+    Noise added and removed again wears off the errors of earlier steps, the network's among them.
+
+    References: Lu et al. 2022 (DPM-Solver++), SDE-DPM-Solver++(2M).
+    """
+    now, then = move.now, move.then
+    gain = then.alpha - (now.alpha * then.sigma / now.sigma) ** 2 / then.alpha
+    return ancestral(move) + gain * _trend(move)
 
 
 def _estimate(predict, kind, limit, schedule, x, t):
@@ -141,7 +157,7 @@ def sample_flow(
       ts: falling times, shape (m + 1,), down to 0 or a little above: m network calls; of Heun's 2 m, less one for each
         end with alpha = 0 or sigma = 0. See `times_of_noise` and `edm_sigmas`.
       schedule: of the noise.  kind: what `predict` predicts, one of `TARGETS`. "eps" and "score" need alpha(ts[0]) > 0.
-      step: `ddim`, `edm_heun`, `dpm_solver_pp_2m`, `ancestral` (with a key), or one's own, step(move) -> x.
+      step: `ddim`, `edm_heun`, `dpm_solver_pp_2m`; with a key `ancestral`, `sde_dpm_solver_pp_2m`; or step(move) -> x.
       limit: None, or the largest magnitude that data have; the estimates of the clean sample are clipped to it.
       key: typed random key for a step that adds noise.
       save: "last" -> like x; "path" -> (m + 1, n, ...).
@@ -176,59 +192,3 @@ def sample_flow(
         save=save,
     )
     return out[0] if save == "last" else out[:, 0]
-
-
-def edm_sigmas(
-    num: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
-) -> Float[Array, " levels"]:
-    r"""Noise levels evenly spaced in $\sigma^{1/\rho}$ from `sigma_max` down to `sigma_min`, and then 0.
-
-    Args:
-      num: levels above 0, >= 2.  sigma_min, sigma_max: the ends, in units of the data.
-      rho: 1 spaces evenly; the larger, the denser where there is little noise; infinity is even in log(sigma).
-    Returns: shape (num + 1,), falling, the last one 0: `num` steps.
-    Raises: ValueError: unless 0 < sigma_min < sigma_max, rho > 0, num >= 2.
-    References: Karras et al. 2022, eq. (5).
-
-    >>> [f"{s:.3g}" for s in edm_sigmas(5)]
-    ['80', '17.5', '2.52', '0.17', '0.002', '0']
-    """
-    num = require_count(num, "num", "edm_sigmas", 2)
-    require(
-        0 < sigma_min < sigma_max < np.inf and rho > 0,
-        f"edm_sigmas needs 0 < sigma_min < sigma_max and rho > 0, got {sigma_min=}, {sigma_max=}, {rho=}; published: "
-        "0.002, 80 and 7",
-    )
-    if rho == np.inf:
-        sigmas = np.geomspace(sigma_max, sigma_min, num)
-    else:
-        sigmas = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), num) ** rho
-    return jnp.asarray(np.append(sigmas, 0.0), float)
-
-
-def times_of_noise(schedule: Schedule, sigmas) -> Float[Array, " num"]:
-    r"""The times at which noise stands to signal as `sigmas`, $\sigma(t)/\alpha(t) = \hat\sigma$, by bisection.
-
-    Args:
-      schedule: with $\sigma/\alpha$ rising.
-      sigmas: shape (num,), >= 0. At 0 the time is exactly 0, and beyond the schedule's reach 1.
-    Returns: times, shape (num,). In float32 the finest levels are told apart no better than t is.
-
-    >>> from diffbook.generative.schedules import straight
-    >>> [f"{t:.3f}" for t in times_of_noise(straight(), jnp.array([1.0, 0.25, 0.0]))]     # sigma / alpha = t / (1 - t)
-    ['0.500', '0.200', '0.000']
-    """
-    sigmas = require_floating(sigmas, "sigmas", "times_of_noise")
-    return _bisect(schedule, jnp.pad(sigmas, (0, -len(sigmas) % 64)))[: len(sigmas)]  # compiled once, not per length
-
-
-@partial(jax.jit, static_argnames="schedule")
-def _bisect(schedule, sigmas):
-    def halve(_, ends):
-        low, high = ends
-        middle = (low + high) / 2
-        noisy = jnp.sqrt(schedule.var(middle)) > sigmas * schedule.alpha(middle)
-        return jnp.where(noisy, low, middle), jnp.where(noisy, middle, high)
-
-    low, high = lax.fori_loop(0, 64, halve, (jnp.zeros_like(sigmas), jnp.ones_like(sigmas)))
-    return jnp.where(sigmas > 0, jnp.where(high < 1, (low + high) / 2, 1.0), 0.0)

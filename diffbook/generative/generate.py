@@ -8,25 +8,25 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from diffbook._checks import check_key, require, require_count, static_value
-from diffbook.generative.flow_samplers import dpm_solver_pp_2m, sample_flow
+from diffbook.generative.flow_samplers import sample_flow, sde_dpm_solver_pp_2m
 from diffbook.generative.guidance import classifier_free
 from diffbook.generative.schedules import vp_cosine
 
 
-def generate(model, labels, *, key, num_steps: int = 50, guidance: float = 0.0, step=dpm_solver_pp_2m):
-    r"""Pictures of the given classes, from noise along the probability flow of `vp_cosine()`.
+def generate(model, labels, *, key, num_steps: int = 50, guidance: float = 0.0, step=sde_dpm_solver_pp_2m):
+    r"""Pictures of the given classes, from noise along the reverse SDE of `vp_cosine()`, or its flow.
 
     Args:
       model: as from `pretrained("fashion_mnist")`: predicts v, called as model(x, t, label), has `num_classes` and
         `shape`, and takes `num_classes` itself for "no class".
-      labels: shape (n,), integers in 0 ... num_classes.  key: typed random key, for the starting noise.
+      labels: shape (n,), integers in 0 ... num_classes.  key: typed random key, for all noise.
       num_steps: network calls, >= 1; each counts double with guidance.
       guidance: w >= 0 of `classifier_free`. 0 samples what was learned; more looks more typical and varies less.
-      step: of `sample_flow`, one that draws no noise: `ddim`, `edm_heun` (twice the calls), `dpm_solver_pp_2m`.
-    Returns: shape (n, h, w, c), float32 in [-1, 1]. The same key and labels give the same pictures for any num_steps,
-      up to the error of the steps.
+      step: of `sample_flow`. Those of the flow, `ddim`, `edm_heun` (twice the calls), `dpm_solver_pp_2m`, give the same
+        pictures for any num_steps, up to the error of the steps; those of the SDE wear off the network's errors.
+    Returns: shape (n, h, w, c), float32 in [-1, 1].
     Raises: ValueError: for labels out of range, num_steps < 1, a negative guidance.
-    References: Lu et al. 2022 (DPM-Solver++), algorithm 2; Ho & Salimans 2022, eq. (6).
+    References: Lu et al. 2022 (DPM-Solver++); Ho & Salimans 2022, eq. (6).
 
     >>> from diffbook.generative.pretrained import pretrained
     >>> generate(pretrained("fashion_mnist"), [0, 9], key=jax.random.key(0), num_steps=2).shape
@@ -53,7 +53,8 @@ def generate(model, labels, *, key, num_steps: int = 50, guidance: float = 0.0, 
 def _generate(state, labels, key, guidance, *, graph, num_steps, step, guided) -> Float[Array, "n h w c"]:
     model = nnx.merge(graph, state)
     predict = classifier_free(model, labels, guidance if guided else 0.0, no_class=model.num_classes)
-    start = jax.random.normal(key, (len(labels), *model.shape))
+    start_key, walk_key = jax.random.split(key)
+    start = jax.random.normal(start_key, (len(labels), *model.shape))
     times = jnp.linspace(1.0, 0.0, num_steps + 1)
-    pictures = sample_flow(predict, start, times, vp_cosine(), kind="v", step=step, limit=1.0)
+    pictures = sample_flow(predict, start, times, vp_cosine(), kind="v", step=step, limit=1.0, key=walk_key)
     return jnp.clip(pictures, -1.0, 1.0)

@@ -7,6 +7,7 @@ right way round.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from diffbook._checks import require, require_count
@@ -27,20 +28,50 @@ def pixels(x, size: int):
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * size, w * size, c // size**2)
 
 
-class Conv(nnx.Module):
-    """A 3 x 3 convolution with zeros beyond the edge, written as one matrix product over each neighbourhood.
+# Winograd's numbers for two outputs of a filter of three taps: four products where the definition takes six.
+_FILTER = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 
-    XLA's own convolution is fast on a CPU at the top level of a program. Inside a compiled loop, where training and
-    sampling live, its gradient takes ten to forty times as long; matrix products are fast in both places.
+
+def _differences(a, b, c, d):
+    """What meets the filter, of four values in a row."""
+    return a - c, b + c, c - b, b - d
+
+
+def _sums(a, b, c, d):
+    """The two outputs, of four products."""
+    return a + b + c, b - c - d
+
+
+class Conv(nnx.Module):
+    """A 3 x 3 convolution with zeros beyond the edge, as sixteen matrix products (Winograd's algorithm).
+
+    The picture is cut into overlapping tiles of 4 x 4; sums and differences of a tile meet sums and differences of the
+    filter, and what comes out is the 2 x 2 middle, with 16 products where the definition takes 36. XLA's own
+    convolution is fast on a CPU at the top level of a program. Inside a compiled loop, where training and sampling
+    live, its gradient takes ten to forty times as long; matrix products are fast in both places.
+
+    References: Winograd 1980; Lavin & Gray 2016, section 4.1.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, rngs: nnx.Rngs, **init):
         self.linear = nnx.Linear(9 * channels_in, channels_out, rngs=rngs, **init)
 
     def __call__(self, x):
-        h, w = x.shape[1:3]
-        wide = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return self.linear(jnp.concatenate([wide[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], -1))
+        n, h, w, c = x.shape
+        down, across = (h + 1) // 2, (w + 1) // 2  # tiles; the last may reach beyond the edge
+        x = jnp.pad(x, ((0, 0), (1, 2 * down - h + 1), (1, 2 * across - w + 1), (0, 0)))
+        x = x.reshape(n, down + 1, 2, across + 1, 2, c)
+        tiles = [
+            tile
+            for row in _differences(x[:, :-1, 0], x[:, :-1, 1], x[:, 1:, 0], x[:, 1:, 1])
+            for tile in _differences(row[:, :, :-1, 0], row[:, :, :-1, 1], row[:, :, 1:, 0], row[:, :, 1:, 1])
+        ]
+        kernel = self.linear.kernel[...].astype(x.dtype).reshape(3, 3, c, -1)
+        filters = jnp.einsum("ai,ijco,bj->abco", _FILTER.astype(x.dtype), kernel, _FILTER.astype(x.dtype))
+        products = jnp.einsum("tpi,tio->tpo", jnp.stack(tiles).reshape(16, -1, c), filters.reshape(16, c, -1))
+        halves = _sums(*products.reshape(4, 4, n, down, across, -1))
+        out = jnp.stack([jnp.stack(_sums(*half), 3) for half in halves], 2).reshape(n, 2 * down, 2 * across, -1)
+        return out[:, :h, :w] + self.linear.bias[...].astype(x.dtype)[None, None, None]
 
 
 class ConvBlock(nnx.Module):
