@@ -19,7 +19,7 @@ from diffbook.generative import ddpm_betas, ddpm_step, denoising_loss, from_beta
 from diffbook.generative.networks import AroundGaussian, ResidualMLP
 from diffbook.generative.training import fit, minibatches
 
-SEEDS, TRAINING_STEPS, BATCH, LEVELS, SETS = (0, 1, 2), 1_500, 128, 250, 4
+SEEDS, TRAINING_STEPS, BATCH, LEVELS, SETS = (0, 1, 2), 2_000, 128, 250, 4
 
 
 def trained(images, labels, betas, seed):

@@ -28,7 +28,7 @@ def denoising_loss(
       weight: function w(t); 1 if left out.
     Returns: a scalar.
     Raises: ValueError: for an unknown `predict`, a bad range, or a model that changes the shape.
-    References: Vincent 2011, eq. (9); Ho et al. 2020, eq. (14).
+    References: Vincent 2011; Ho et al. 2020, eq. (14).
 
     >>> from diffbook.generative.schedules import straight
     >>> zero = lambda x, t: jnp.zeros_like(x)
@@ -68,7 +68,7 @@ def hyvarinen_loss(score, x):
     Returns: a scalar, unbounded below as a function of the score: on finitely many samples steep enough networks
       drive it to minus infinity.
     Raises: ValueError: for x of another shape or a score that changes the shape.
-    References: Hyvarinen 2005, eq. (4) and theorem 1. Derived in chapter 7.
+    References: Hyvarinen 2005. Derived in chapter 7.
 
     >>> x = jax.random.normal(jax.random.key(0), (10_000, 1))
     >>> round(float(hyvarinen_loss(lambda x: -x, x)), 1)  # -1/2 E|x|^2
