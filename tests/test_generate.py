@@ -65,7 +65,7 @@ def test_the_shipped_network_draws_what_it_is_asked_for():
     labels = jnp.arange(100) % 10
     pictures = generate(pretrained("fashion_mnist"), labels, key=KEY, num_steps=20)
     seen = pretrained("fashion_mnist_classifier")(pictures).argmax(1)
-    stored = json.loads((SHIPPED / "fashion_mnist_quality.json").read_text())["calls"]["50"]["agreement"]
+    stored = json.loads((SHIPPED / "fashion_mnist_quality.json").read_text())["ways"]["SDE, 50 calls"]["agreement"]
     error = (stored * (1 - stored) / 100) ** 0.5  # of a hundred pictures; those of the table are fifty times as many
     assert abs(float((seen == labels).mean()) - stored) < 4 * error
     same = pictures.reshape(10, 10, -1).std(0).mean()
