@@ -51,7 +51,7 @@ def denoise(model, batch, key):
 
 
 def classify(model, batch, key):
-    """Cross-entropy, with the batch moved by up to one pixel."""
+    """Cross-entropy, with the batch moved by up to one pixel, and mirrored half of the time."""
     images, labels = batch
     move, turn = jax.random.split(key)
     moved = jnp.roll(images, jax.random.randint(move, (2,), -1, 2), (1, 2))
