@@ -1,9 +1,8 @@
-"""A U-Net for 28 x 28 pictures with a dense middle.
+"""A U-Net for 28 x 28 pictures: convolutions, attention, and a dense middle.
 
-Its outer levels are convolutions, which know what a neighbourhood is; its middle is a residual network on the whole
-picture at once, which is where clothes are told from one another. Counted in arithmetic the middle is a small part, and
-counted in parameters it is most of the network: on a processor without special circuits for convolutions that is the
-right way round.
+Its outer level is convolutions, which know what a neighbourhood is; at 7 x 7 the places look at one another; the middle
+is a residual network on the whole picture at once. The further in, the larger the matrix products, which every
+processor does fast.
 """
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from diffbook._checks import require, require_count
+from diffbook.generative.attention import AttentionBlock
 from diffbook.generative.networks import Block, Condition
 
 
@@ -90,17 +90,18 @@ class ConvBlock(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """Two levels of convolutions, 14 x 14 and 7 x 7, around a residual network on all of the picture at once.
+    """Convolutions at 14 x 14, attention between 7 x 7 places, and a residual network on all of the picture at once.
 
     Every level is told the noise level and the class. What goes down one side comes across to the other.
 
     Args:
-      fine, coarse: channels at 14 x 14 and at 7 x 7.  thin: channels that the middle reads at 7 x 7.
+      fine, coarse: channels at 14 x 14 and at 7 x 7.  heads: of the attention, a divisor of `coarse`.
+      attention: blocks of it on either side.  thin: channels that the middle reads at 7 x 7.
       width, depth: of the middle, a stack of `Block`.  num_classes: label `num_classes`, or None, says "no class".
       condition: size of the vector that carries noise level and class.  rngs: for the start.
     References: Ronneberger, Fischer & Brox 2015 (the shape); Ho et al. 2020, appendix B (as a denoiser).
 
-    >>> model = UNet(fine=4, coarse=8, thin=2, width=16, depth=1, rngs=nnx.Rngs(0))
+    >>> model = UNet(fine=4, coarse=8, thin=2, width=16, rngs=nnx.Rngs(0))
     >>> model(jnp.zeros((5, 28, 28, 1)), 0.3, jnp.arange(5)).shape
     (5, 28, 28, 1)
     """
@@ -111,28 +112,37 @@ class UNet(nnx.Module):
         self,
         *,
         fine: int = 32,
-        coarse: int = 64,
+        coarse: int = 128,
+        heads: int = 4,
+        attention: int = 2,
         thin: int = 16,
         width: int = 384,
-        depth: int = 2,
+        depth: int = 1,
         num_classes: int = 10,
         condition: int = 128,
         rngs: nnx.Rngs,
     ):
-        sizes = dict(fine=fine, coarse=coarse, thin=thin, width=width, depth=depth, num_classes=num_classes)
-        for name, value in sizes.items():
+        sizes = dict(fine=fine, coarse=coarse, attention=attention, thin=thin, width=width, depth=depth)
+        for name, value in (sizes | dict(num_classes=num_classes)).items():
             require_count(value, name, "UNet", 1)
+
+        def attentive():
+            blocks = [AttentionBlock(coarse, heads, condition, rngs=rngs) for _ in range(attention)]
+            return nnx.Sequential(*blocks)
+
         self.num_classes = num_classes
         self.condition = Condition(condition, num_classes=num_classes + 1, rngs=rngs)
         self.into = Conv(4, fine, rngs=rngs)
+        self.down1 = ConvBlock(fine, condition, rngs=rngs)
         self.down = nnx.Linear(4 * fine, coarse, rngs=rngs)
-        self.down2 = ConvBlock(coarse, condition, rngs=rngs)
+        self.places = nnx.Embed(49, coarse, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
+        self.down2 = attentive()
         self.thin = nnx.Linear(coarse, thin, rngs=rngs)
         self.flat = nnx.Linear(49 * thin, width, rngs=rngs)
         self.blocks = nnx.Sequential(*[Block(width, condition, rngs=rngs) for _ in range(depth)])
         self.unflat = nnx.Linear(width, 49 * thin, rngs=rngs)
         self.thick = nnx.Linear(thin, coarse, rngs=rngs)
-        self.up2 = ConvBlock(coarse, condition, rngs=rngs)
+        self.up2 = attentive()
         self.up = nnx.Linear(coarse, 4 * fine, rngs=rngs)
         self.up1 = ConvBlock(fine, condition, rngs=rngs)
         self.norm = nnx.LayerNorm(fine, use_bias=False, use_scale=False, rngs=rngs)
@@ -140,12 +150,17 @@ class UNet(nnx.Module):
 
     def __call__(self, x, t, label=None):
         require(x.shape[1:] == self.shape, f"UNet needs pictures of shape (n, 28, 28, 1), got {x.shape}; pad or crop")
-        c = self.condition(x, t, jnp.full(len(x), self.num_classes) if label is None else label)
-        fine = self.into(patches(x, 2))
-        coarse = self.down2(self.down(patches(fine, 2)), c)
-        middle = self.flat(self.thin(coarse).reshape(len(x), -1))
+        n = len(x)
+        c = self.condition(x, t, jnp.full(n, self.num_classes) if label is None else label)
+        fine = self.down1(self.into(patches(x, 2)), c)
+        coarse = self.down(patches(fine, 2)).reshape(n, 49, -1) + self.places.embedding[...].astype(x.dtype)[None]
+        for block in self.down2.layers:
+            coarse = block(coarse, c)
+        middle = self.flat(self.thin(coarse).reshape(n, -1))
         for block in self.blocks.layers:
             middle = block(middle, c)
-        coarse = coarse + self.thick(self.unflat(middle).reshape(len(x), 7, 7, -1))
-        fine = fine + pixels(self.up(self.up2(coarse, c)), 2)
+        coarse = coarse + self.thick(self.unflat(middle).reshape(n, 49, -1))
+        for block in self.up2.layers:
+            coarse = block(coarse, c)
+        fine = fine + pixels(self.up(coarse).reshape(n, 7, 7, -1), 2)
         return pixels(self.out(self.norm(self.up1(fine, c)).astype(x.dtype)), 2)
