@@ -26,17 +26,19 @@ def asked():
 
 def multiplications():
     """Of one picture forward, by the definition of a convolution."""
-    from unet_torch import SHIPPED
+    from unet_torch import SHIPPED, embeds
 
     with np.load(SHIPPED) as file:
         weights = {name: file[name] for name in file.files if name != "about"}
-    fine, coarse = ("into", "up1", "out"), ("down", "down2", "thin", "thick", "up2", "up")
+    fine, coarse = ("into", "down1", "up1", "out"), ("down", "down2", "thin", "thick", "up2", "up")
     places = {name: 14 * 14 for name in fine} | {name: 7 * 7 for name in coarse}
-    return sum(
+    layers = sum(
         array.size * (1 if "tell" in name else places.get(name.split(".")[0], 1))
         for name, array in weights.items()
-        if array.ndim == 2
+        if array.ndim == 2 and not embeds(name)
     )
+    answers = [array for name, array in weights.items() if name.endswith("answer.kernel")]
+    return layers + sum(2 * 49**2 * len(array) for array in answers)  # who looks at whom, and the mean of what is seen
 
 
 def trained():
@@ -87,7 +89,7 @@ def generated():
 
 
 def products():
-    """What the same two cores make of plain matrix products, of the size of those in a convolution at 7 x 7."""
+    """What the same two cores make of plain matrix products, of the size of those in a convolution."""
     import jax
     import jax.numpy as jnp
 

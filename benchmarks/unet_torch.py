@@ -69,6 +69,23 @@ class ConvBlock(nn.Module):
         return h + grid(F.silu(grid(norm(h) * (1 + scale) + shift, self.first)), self.second)
 
 
+class AttentionBlock(nn.Module):
+    def __init__(self, width, heads, condition):
+        super().__init__()
+        self.heads = heads
+        self.tell, self.ask = nn.Linear(condition, 4 * width), nn.Linear(width, 3 * width, bias=False)
+        self.answer, self.up, self.down = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        nn.init.zeros_(self.answer.weight)
+        nn.init.zeros_(self.down.weight)
+
+    def forward(self, h, c):
+        scale, shift, scale2, shift2 = self.tell(c)[:, None].chunk(4, -1)
+        asked = self.ask(norm(h) * (1 + scale) + shift).unflatten(-1, (3, self.heads, -1))
+        q, k, v = asked.permute(2, 0, 3, 1, 4)
+        h = h + self.answer(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return h + self.down(F.silu(self.up(norm(h) * (1 + scale2) + shift2)))
+
+
 def patches(x):
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(2, 3).reshape(n, h // 2, w // 2, 4 * c)
@@ -80,30 +97,39 @@ def pixels(x):
 
 
 class UNet(nn.Module):
-    def __init__(self, fine=32, coarse=64, thin=16, width=384, depth=2, condition=128):
+    def __init__(self, fine=32, coarse=128, heads=4, attention=2, thin=16, width=384, depth=1, condition=128):
         super().__init__()
+
+        def attentive():
+            return nn.ModuleList(AttentionBlock(coarse, heads, condition) for _ in range(attention))
+
         self.condition = Condition(condition)
-        self.into = nn.Conv2d(4, fine, 3, padding=1)
-        self.down, self.down2 = nn.Linear(4 * fine, coarse), ConvBlock(coarse, condition)
+        self.into, self.down1 = nn.Conv2d(4, fine, 3, padding=1), ConvBlock(fine, condition)
+        self.down, self.places, self.down2 = nn.Linear(4 * fine, coarse), nn.Embedding(49, coarse), attentive()
         self.thin, self.flat = nn.Linear(coarse, thin), nn.Linear(49 * thin, width)
         self.blocks = nn.ModuleList(Block(width, condition) for _ in range(depth))
         self.unflat, self.thick = nn.Linear(width, 49 * thin), nn.Linear(thin, coarse)
-        self.up2, self.up = ConvBlock(coarse, condition), nn.Linear(coarse, 4 * fine)
+        self.up2, self.up = attentive(), nn.Linear(coarse, 4 * fine)
         self.up1, self.out = ConvBlock(fine, condition), nn.Conv2d(fine, 4, 3, padding=1)
         nn.init.zeros_(self.out.weight)
+        nn.init.normal_(self.places.weight, std=0.02)
         for name, value in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(value)
 
     def forward(self, x, t, label):
         c = self.condition(t, label)
-        fine = grid(patches(x), self.into)
-        coarse = self.down2(self.down(patches(fine)), c)
+        fine = self.down1(grid(patches(x), self.into), c)
+        coarse = self.down(patches(fine)).flatten(1, 2) + self.places.weight
+        for block in self.down2:
+            coarse = block(coarse, c)
         middle = self.flat(self.thin(coarse).flatten(1))
         for block in self.blocks:
             middle = block(middle, c)
-        coarse = coarse + self.thick(self.unflat(middle).reshape(len(x), 7, 7, -1))
-        fine = fine + pixels(self.up(self.up2(coarse, c)))
+        coarse = coarse + self.thick(self.unflat(middle).reshape(len(x), 49, -1))
+        for block in self.up2:
+            coarse = block(coarse, c)
+        fine = fine + pixels(self.up(coarse).unflatten(1, (7, 7)))
         return pixels(grid(norm(self.up1(fine, c)), self.out))
 
     @classmethod
@@ -119,7 +145,7 @@ class UNet(nn.Module):
                 array = torch.as_tensor(arrays[ours(name)])
                 if value.ndim == 4:  # (9 in, out) -> (out, in, 3, 3)
                     array = array.reshape(3, 3, -1, len(value)).permute(3, 2, 0, 1)
-                elif value.ndim == 2 and "classes" not in name:
+                elif value.ndim == 2 and not embeds(name):
                     array = array.T
                 value.copy_(array)
         return model
@@ -131,21 +157,26 @@ class UNet(nn.Module):
             array = value.detach()
             if array.ndim == 4:
                 array = array.permute(2, 3, 1, 0).reshape(-1, len(array))
-            elif array.ndim == 2 and "classes" not in name:
+            elif array.ndim == 2 and not embeds(name):
                 array = array.T
             arrays[ours(name)] = np.asarray(array, np.float16)
         return arrays
 
 
+def embeds(name):
+    """Whether a parameter is a table of vectors, which both packages store alike."""
+    return "classes" in name or "places" in name
+
+
 def ours(name):
     """Our name of torch's parameter."""
     parts = name.split(".")
-    if parts[0] == "blocks":
+    if parts[0] in ("blocks", "down2", "up2"):
         parts.insert(1, "layers")
     if parts[0] in ("into", "out") or parts[-2] in ("first", "second") and parts[0] != "condition":
         parts.insert(-1, "linear")
     if parts[-1] == "weight":
-        parts[-1] = "embedding" if "classes" in parts else "kernel"
+        parts[-1] = "embedding" if embeds(name) else "kernel"
     return ".".join(parts)
 
 

@@ -42,6 +42,15 @@ def test_guidance_is_an_extrapolation(small):
     np.testing.assert_allclose(guided, jnp.clip(x0, -1, 1), atol=1e-4)
 
 
+def test_guidance_in_an_interval(small):
+    def draw(**options):
+        return generate(small, [0, 1, 2], key=KEY, num_steps=4, guidance=2.0, **options)  # at t = 1, 3/4, 1/2, 1/4
+
+    np.testing.assert_allclose(draw(interval=(0.2, 1.0)), draw(), atol=1e-5)
+    np.testing.assert_allclose(draw(interval=(0.3, 0.4)), generate(small, [0, 1, 2], key=KEY, num_steps=4), atol=1e-5)
+    assert float(jnp.abs(draw(interval=(0.3, 0.6)) - draw()).max()) > 1e-2
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -51,6 +60,7 @@ def test_guidance_is_an_extrapolation(small):
         ({"labels": [-1]}, r"0 \.\.\. 10"),
         ({"num_steps": 0}, "num_steps"),
         ({"guidance": -1.0}, "guidance"),
+        ({"guidance": 1.0, "interval": (0.6, 0.4)}, "interval"),
         ({"key": 0}, "key"),
     ],
 )

@@ -35,7 +35,24 @@ def test_no_guidance_costs_no_second_half():
     assert model.sizes == [3, 3]
 
 
+def test_guidance_in_an_interval():
+    some = classifier_free(model, LABELS, 2.0, no_class=10, interval=(0.25, 0.75))
+    everywhere = classifier_free(model, LABELS, 2.0, no_class=10)
+    run = jax.jit(lambda t: (some(X, t), everywhere(X, t), model(X, t, LABELS)))
+    for t, inside in ((0.0, False), (0.25, True), (0.5, True), (0.75, True), (1.0, False)):
+        got, pushed, plain = run(t)
+        np.testing.assert_allclose(got, pushed if inside else plain, rtol=1e-6)
+        assert not np.allclose(pushed, plain)
+
+
+def test_outside_the_interval_the_model_is_asked_once():
+    asked = jax.jit(classifier_free(model, LABELS, 2.0, no_class=10, interval=(0.25, 0.75))).lower(X, 0.5).as_text()
+    assert asked.count("stablehlo.case") == 1  # one of two branches runs, not both
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="swap"):
+        classifier_free(model, LABELS, 1.0, no_class=10, interval=(0.5, 0.2))
     with pytest.raises(ValueError, match="one label per sample"):
         classifier_free(model, LABELS[:2], 1.0, no_class=10)(X, 0.5)
 

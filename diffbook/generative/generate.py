@@ -13,20 +13,30 @@ from diffbook.generative.guidance import classifier_free
 from diffbook.generative.schedules import vp_cosine
 
 
-def generate(model, labels, *, key, num_steps: int = 50, guidance: float = 0.0, step=sde_dpm_solver_pp_2m):
+def generate(
+    model,
+    labels,
+    *,
+    key,
+    num_steps: int = 50,
+    guidance: float = 0.0,
+    interval: tuple[float, float] = (0.0, 1.0),
+    step=sde_dpm_solver_pp_2m,
+):
     r"""Pictures of the given classes, from noise along the reverse SDE of `vp_cosine()`, or its flow.
 
     Args:
       model: as from `pretrained("fashion_mnist")`: predicts v, called as model(x, t, label), has `num_classes` and
         `shape`, and takes `num_classes` itself for "no class".
       labels: shape (n,), integers in 0 ... num_classes.  key: typed random key, for all noise.
-      num_steps: network calls, >= 1; each counts double with guidance.
+      num_steps: network calls, >= 1; those with guidance count double.
       guidance: w >= 0 of `classifier_free`. 0 samples what was learned; more looks more typical and varies less.
+      interval: the times between which guidance acts; the steps are made at t = 1, 1 - 1/num_steps, ..., 1/num_steps.
       step: of `sample_flow`. Those of the flow, `ddim`, `edm_heun` (twice the calls), `dpm_solver_pp_2m`, give the same
         pictures for any num_steps, up to the error of the steps; those of the SDE wear off the network's errors.
     Returns: shape (n, h, w, c), float32 in [-1, 1].
-    Raises: ValueError: for labels out of range, num_steps < 1, a negative guidance.
-    References: Lu et al. 2022 (DPM-Solver++); Ho & Salimans 2022, eq. (6).
+    Raises: ValueError: for labels out of range, num_steps < 1, a negative guidance, an empty interval.
+    References: Lu et al. 2022 (DPM-Solver++); Ho & Salimans 2022, eq. (6); Kynkaanniemi et al. 2024.
 
     >>> from diffbook.generative.pretrained import pretrained
     >>> generate(pretrained("fashion_mnist"), [0, 9], key=jax.random.key(0), num_steps=2).shape
@@ -46,13 +56,23 @@ def generate(model, labels, *, key, num_steps: int = 50, guidance: float = 0.0, 
     )
     require(guidance >= 0, f"generate needs guidance >= 0, got {guidance=}; 0 is none, 1 to 3 are common")
     graph, state = nnx.split(model)
-    return _generate(state, labels, key, guidance, graph=graph, num_steps=num_steps, step=step, guided=guidance > 0)
+    interval = tuple(map(float, interval))
+    return _generate(
+        state, labels, key, guidance, graph=graph, num_steps=num_steps, step=step, guided=guidance > 0, interval=interval
+    )
 
 
-@partial(jax.jit, static_argnames=("graph", "num_steps", "step", "guided"))
-def _generate(state, labels, key, guidance, *, graph, num_steps, step, guided) -> Float[Array, "n h w c"]:
+@partial(jax.jit, static_argnames=("graph", "num_steps", "step", "guided", "interval"))
+def _generate(state, labels, key, guidance, *, graph, num_steps, step, guided, interval) -> Float[Array, "n h w c"]:
     model = nnx.merge(graph, state)
-    predict = classifier_free(model, labels, guidance if guided else 0.0, no_class=model.num_classes)
+    everywhere = interval[0] <= 0 and interval[1] >= 1
+    predict = classifier_free(
+        model,
+        labels,
+        guidance if guided else 0.0,
+        no_class=model.num_classes,
+        interval=None if everywhere else interval,
+    )
     start_key, walk_key = jax.random.split(key)
     start = jax.random.normal(start_key, (len(labels), *model.shape))
     times = jnp.linspace(1.0, 0.0, num_steps + 1)
