@@ -1,7 +1,8 @@
 """`diffbook.generative.UNet` in torch, with the same weights under the same names, and its training step.
 
-`python benchmarks/unet_torch.py MINUTES FILE` trains it from a start of its own on Fashion-MNIST for so many minutes of
-processor and writes its moving average as the package does, so that `weights/quality.py --weights FILE` can judge it.
+`python benchmarks/unet_torch.py MINUTES FOLDER` trains it from a start of its own on Fashion-MNIST for so many minutes
+of processor, with the rate that `weights/fashion_mnist.py` has on its plateau, and every five minutes writes its moving
+average as the package does, so that `weights/quality.py --curve --peer FOLDER` can judge it.
 """
 
 import itertools
@@ -74,7 +75,11 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.tell, self.ask = nn.Linear(condition, 4 * width), nn.Linear(width, 3 * width, bias=False)
-        self.answer, self.up, self.down = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.answer, self.up, self.down = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
         nn.init.zeros_(self.answer.weight)
         nn.init.zeros_(self.down.weight)
 
@@ -212,22 +217,25 @@ def train(model, images, labels, *, rate, ema=0.999, seed=0):
         yield average
 
 
-def main(minutes, path, rate=1.2e-3):
+def main(minutes, folder, rate=1.2e-3):
     from diffbook import data
 
     torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
     images, labels = (np.array(a) for a in data.fashion_mnist("train"))
-    start = time.process_time()
-    averages = train(UNet(), images, labels, rate=lambda k: rate * min(1, 0.01 + k / 500), ema=0.9997)
+    start, written = time.process_time(), 0
+    averages = train(UNet(), images, labels, rate=lambda k: rate * min(1, 0.01 + k / 500), ema=0.9995)
     for step in itertools.count(1):
         average = next(averages)
         spent = (time.process_time() - start) / 60
-        if step % 100 == 0:
-            print(f"step {step}, {spent:.1f} min", flush=True)
+        if spent >= written + 5:
+            written += 5
+            about = dict(step=step, cpu_minutes=round(spent, 2))
+            np.savez_compressed(folder / f"torch-{written}.npz", about=json.dumps(about), **average.packed())
+            print(about, flush=True)
         if spent >= minutes:
             break
-    np.savez_compressed(path, about=json.dumps(dict(step=step, cpu_minutes=round(spent, 1))), **average.packed())
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), sys.argv[2])
+    main(float(sys.argv[1]), Path(sys.argv[2]))

@@ -4,8 +4,9 @@ fashion_mnist_quality.json`.
 Frechet distances are between features of the shipped classifier, 5,000 pictures (500 of each class) against 5,000 of
 the test set; their floor puts 5,000 training pictures in the place of the generated ones, drawn twenty times.
 `--weights FILE` judges another file of `pack` in the same way and writes nothing. `--curve` adds, of 2,000 pictures
-each, the distance for every copy that the training left beside its checkpoint, from noise in ten calls; and for the
-last, when the way starts not from noise but from training pictures that are noised to time t only, in 25 t calls.
+each, the distance for every copy that the training left beside its checkpoint, in ten calls; the same for every file of
+`--peer FOLDER`; and for the shipped network, when the way starts not from noise but from training pictures that are
+noised to time t only, in 25 t calls.
 """
 
 import argparse
@@ -20,19 +21,20 @@ from flax import nnx
 from tqdm import tqdm
 
 from diffbook import data, metrics
-from diffbook.generative import dpm_solver_pp_2m, generate, pretrained, sample_flow, vp_cosine
+from diffbook.generative import dpm_solver_pp_2m, generate, pretrained, sample_flow, sde_dpm_solver_pp_2m, vp_cosine
 from diffbook.generative.pretrained import SHIPPED, unpack
 from diffbook.generative.schedules import perturb
 
 COUNT, BATCH, NEIGHBOURS, SEED = 5_000, 250, 2_000, 0
-WAYS = (  # with guidance a step asks twice
+MIDDLE = (0.3, 0.8)  # of the times, for guidance
+WAYS = (
     ("SDE, 50 calls", 50, {}),
     ("SDE, 10 calls", 10, {}),
-    ("SDE, guided, 50 calls", 25, {"guidance": 0.5}),
-    ("SDE, guided, 10 calls", 5, {"guidance": 0.5}),
+    ("SDE, guided, 50 calls", 33, {"guidance": 0.5, "interval": MIDDLE}),
+    ("SDE, guided, 10 calls", 7, {"guidance": 0.5, "interval": MIDDLE}),
     ("flow, 10 calls", 10, {"step": dpm_solver_pp_2m}),
 )
-CURVE, STARTS = dict(samples=2_000, calls=10), (0.2, 0.4, 0.6, 0.8)
+CURVE, STARTS = dict(samples=2_000, calls=10), (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def look(judge, pictures):
@@ -54,6 +56,13 @@ def draw(model, num_steps, count, **options):
     return np.concatenate([generate(model, labels, key=key, num_steps=num_steps, **options) for key in tqdm(keys)])
 
 
+def confusion(wanted, seen):
+    """How many pictures of each class were seen as each, as nested lists."""
+    table = np.zeros((10, 10), int)
+    np.add.at(table, (wanted, seen), 1)
+    return table.tolist()
+
+
 class Judge:
     """The real pictures as the classifier sees them, and what they say of others."""
 
@@ -62,6 +71,7 @@ class Judge:
         self.classifier = pretrained("fashion_mnist_classifier")
         self.train_features, _ = look(self.classifier, self.train)
         features, seen = look(self.classifier, test)
+        self.confusion = confusion(labels, seen)
         rows = balanced(labels, COUNT)
         self.features, self.labels = features[rows], labels[rows]
         self.accuracy = float((seen == labels).mean())
@@ -80,20 +90,25 @@ class Judge:
 
     def report(self, pictures):
         _, seen = look(self.classifier, pictures)
+        wanted = np.arange(len(pictures)) % 10
         near, _ = metrics.nearest_neighbours(pictures[:NEIGHBOURS], self.train)
         return {
             "distance": self.distance(pictures),
-            "agreement": float((seen == np.arange(len(pictures)) % 10).mean()),
+            "agreement": float((seen == wanted).mean()),
             "nn_ratio": float(near.mean() / self.near),
+            "confusion": confusion(wanted, seen),
         }
 
 
-def curve(model, judge):
-    """The distance after so many minutes of one core."""
-    for path in sorted(CHECKPOINTS.glob("fashion_mnist-*.npz"), key=lambda path: int(path.stem.split("-")[1])):
+def curve(paths, judge):
+    """The distance of each file of weights, by the minutes of processor that it took."""
+    found = []
+    for path in paths:
+        model = pretrained("fashion_mnist")
         about = unpack(path, model)
         distance = judge.distance(draw(model, CURVE["calls"], CURVE["samples"]))
-        yield {"step": about["step"], "cpu_minutes": about["cpu_minutes"], "distance": distance}
+        found.append({"step": about["step"], "cpu_minutes": about["cpu_minutes"], "distance": distance})
+    return sorted(found, key=lambda point: point["step"])
 
 
 def restarted(model, judge):
@@ -102,13 +117,10 @@ def restarted(model, judge):
 
     @nnx.jit(static_argnames="calls")
     def down(model, x0, labels, key, t, calls):
-        x = perturb(x0, jnp.full(len(x0), t), jax.random.normal(key, x0.shape), schedule)
-        ts = t * jnp.linspace(1, 0, calls + 1)
-        return jnp.clip(
-            sample_flow(lambda x, t: model(x, t, labels), x, ts, schedule, kind="v", step=dpm_solver_pp_2m, limit=1.0),
-            -1,
-            1,
-        )
+        noise, walk = jax.random.split(key)
+        x = perturb(x0, jnp.full(len(x0), t), jax.random.normal(noise, x0.shape), schedule)
+        ts, options = t * jnp.linspace(1, 0, calls + 1), dict(kind="v", step=sde_dpm_solver_pp_2m, limit=1.0, key=walk)
+        return jnp.clip(sample_flow(lambda x, t: model(x, t, labels), x, ts, schedule, **options), -1, 1)
 
     for t in STARTS:
         parts = np.split(rows, len(rows) // BATCH)
@@ -120,22 +132,37 @@ def restarted(model, judge):
         yield {"t": t, "distance": judge.distance(np.concatenate(pictures))}
 
 
-def main(weights, with_curve):
+def asked(num_steps, options):
+    """Calls of the network: those with guidance count double."""
+    low, high = options.get("interval", (0, 1))
+    times = np.linspace(1, 0, num_steps + 1)[:-1].astype(np.float32)
+    return num_steps + int(((low <= times) & (times <= high)).sum()) * (options.get("guidance", 0) > 0)
+
+
+def main(weights, with_curve, peer):
     model, judge, path = pretrained("fashion_mnist"), Judge(), SHIPPED / "fashion_mnist_quality.json"
     about = {"cpu_minutes": None} | unpack(weights or SHIPPED / "fashion_mnist.npz", model)
     floor, floor_std = judge.floor(COUNT)
     facts = {"floor": floor, "floor_std": floor_std, "samples": COUNT, "accuracy": judge.accuracy}
-    facts |= {"real_nn_distance": judge.near, "step": about["step"], "cpu_minutes": about["cpu_minutes"], "ways": {}}
+    facts |= {"confusion": judge.confusion, "real_nn_distance": judge.near}
+    facts |= {"pixel_mean": float(judge.train.mean()), "pixel_std": float(judge.train.std())}
+    facts |= {"step": about["step"], "cpu_minutes": about["cpu_minutes"], "ways": {}}
     for name, num_steps, options in WAYS:
-        facts["ways"][name] = judge.report(draw(model, num_steps, COUNT, **options))
-        print(name, facts["ways"][name], f"{facts['ways'][name]['distance'] / floor:.2f} floors", flush=True)
-    facts["curve"] = CURVE | {"floor": judge.floor(CURVE["samples"])[0]}
+        calls = asked(num_steps, options)
+        facts["ways"][name] = {"calls": calls} | judge.report(draw(model, num_steps, COUNT, **options))
+        row = facts["ways"][name]
+        print(
+            name, f"{calls} calls, {row['distance'] / floor:.2f} floors, agreement {row['agreement']:.3f}", flush=True
+        )
     if with_curve:
-        facts["curve"]["points"] = list(curve(model, judge))
-        facts["curve"]["restarted"] = list(restarted(pretrained("fashion_mnist"), judge))
+        mean, std = judge.floor(CURVE["samples"])
+        facts["curve"] = CURVE | {"floor": mean, "floor_std": std}
+        facts["curve"]["points"] = curve(CHECKPOINTS.glob("fashion_mnist-*.npz"), judge)
+        facts["curve"]["peer"] = curve(peer.glob("*.npz"), judge) if peer else []
+        facts["curve"]["restarted"] = list(restarted(model, judge))
     elif path.exists():
-        facts["curve"] = json.loads(path.read_text()).get("curve", facts["curve"])
-    print(json.dumps(facts, indent=1))
+        facts["curve"] = json.loads(path.read_text())["curve"]
+    print(json.dumps(facts))
     if weights is None:
         path.write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -144,4 +171,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, help="another file to judge")
     parser.add_argument("--curve", action="store_true", help="judge the copies beside the checkpoint too")
-    main(parser.parse_args().weights, parser.parse_args().curve)
+    parser.add_argument("--peer", type=Path, help="folder of weights that benchmarks/unet_torch.py left")
+    arguments = parser.parse_args()
+    main(arguments.weights, arguments.curve, arguments.peer)

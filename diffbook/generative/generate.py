@@ -58,7 +58,15 @@ def generate(
     graph, state = nnx.split(model)
     interval = tuple(map(float, interval))
     return _generate(
-        state, labels, key, guidance, graph=graph, num_steps=num_steps, step=step, guided=guidance > 0, interval=interval
+        state,
+        labels,
+        key,
+        guidance,
+        graph=graph,
+        num_steps=num_steps,
+        step=step,
+        guided=guidance > 0,
+        interval=interval,
     )
 
 
