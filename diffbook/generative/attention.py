@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from diffbook._checks import require
@@ -11,8 +12,8 @@ class AttentionBlock(nnx.Module):
     r"""h + attention(h), and then h + W silu(V h), each of which reads scale(c) * norm(h) + shift(c).
 
     In the first half every place asks, $q_i$, every place offers, $k_j$, and place i receives the mean of what the
-    others hold, $v_j$, with weights $\propto \exp(q_i \cdot k_j/\sqrt{d})$, in each head for itself; d is the width of a
-    head. The second half is a layer at each place alone.
+    others hold, $v_j$, with weights $\propto \exp(q_i \cdot k_j/\sqrt{d})$, in each head, of width d, for itself. The
+    second half is a layer at each place alone.
 
     Args:
       width: of the stream h, shape (n, places, width).  heads: a divisor of it.
@@ -38,9 +39,18 @@ class AttentionBlock(nnx.Module):
         self.up = nnx.Linear(width, 2 * width, rngs=rngs)
         self.down = nnx.Linear(2 * width, width, kernel_init=zero, rngs=rngs)
 
+    def _asked(self, h, scale, shift):
+        """Questions, keys and values, each of shape (n, places, heads, width / heads)."""
+        asked = self.ask(self.norm(h).astype(h.dtype) * (1 + scale) + shift)
+        return jnp.moveaxis(asked.reshape(*h.shape[:2], 3, self.heads, -1), 2, 0)
+
+    def weights(self, h, c):
+        """Who looks at whom: shape (n, heads, places, places); what place i gives to all others, and itself, sums to 1."""
+        scale, shift, *_ = jnp.split(self.tell(c)[:, None], 4, axis=-1)
+        q, k, _ = self._asked(h, scale, shift)
+        return jax.nn.softmax(jnp.einsum("nihd,njhd->nhij", q, k) / np.sqrt(q.shape[-1]))
+
     def __call__(self, h, c):
         scale, shift, scale2, shift2 = jnp.split(self.tell(c)[:, None], 4, axis=-1)
-        asked = self.ask(self.norm(h).astype(h.dtype) * (1 + scale) + shift)
-        q, k, v = jnp.moveaxis(asked.reshape(*h.shape[:2], 3, self.heads, -1), 2, 0)
-        h = h + self.answer(jax.nn.dot_product_attention(q, k, v).reshape(h.shape))
+        h = h + self.answer(jax.nn.dot_product_attention(*self._asked(h, scale, shift)).reshape(h.shape))
         return h + self.down(nnx.silu(self.up(self.norm(h).astype(h.dtype) * (1 + scale2) + shift2)))

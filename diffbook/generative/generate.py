@@ -56,31 +56,16 @@ def generate(
     )
     require(guidance >= 0, f"generate needs guidance >= 0, got {guidance=}; 0 is none, 1 to 3 are common")
     graph, state = nnx.split(model)
-    interval = tuple(map(float, interval))
-    return _generate(
-        state,
-        labels,
-        key,
-        guidance,
-        graph=graph,
-        num_steps=num_steps,
-        step=step,
-        guided=guidance > 0,
-        interval=interval,
-    )
+    interval = None if interval[0] <= 0 and interval[1] >= 1 else tuple(map(float, interval))
+    fixed = dict(graph=graph, num_steps=num_steps, step=step, guided=guidance > 0, interval=interval)
+    return _generate(state, labels, key, guidance, **fixed)
 
 
 @partial(jax.jit, static_argnames=("graph", "num_steps", "step", "guided", "interval"))
 def _generate(state, labels, key, guidance, *, graph, num_steps, step, guided, interval) -> Float[Array, "n h w c"]:
     model = nnx.merge(graph, state)
-    everywhere = interval[0] <= 0 and interval[1] >= 1
-    predict = classifier_free(
-        model,
-        labels,
-        guidance if guided else 0.0,
-        no_class=model.num_classes,
-        interval=None if everywhere else interval,
-    )
+    weight = guidance if guided else 0.0
+    predict = classifier_free(model, labels, weight, no_class=model.num_classes, interval=interval)
     start_key, walk_key = jax.random.split(key)
     start = jax.random.normal(start_key, (len(labels), *model.shape))
     times = jnp.linspace(1.0, 0.0, num_steps + 1)
