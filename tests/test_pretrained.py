@@ -1,5 +1,8 @@
 """Weights: written and read back, refused where they do not fit, and the shipped ones small and good."""
 
+import hashlib
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,3 +61,9 @@ def test_what_ships():
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="fashion_mnist"):
         pretrained("imagenet")
+
+
+@pytest.mark.parametrize("table", ["few_calls", "fashion_mnist_quality"])
+def test_what_ships_beside_the_weights_was_measured_with_them(table):
+    measured = json.loads((SHIPPED / f"{table}.json").read_text())["weights"]
+    assert measured == hashlib.sha256((SHIPPED / "fashion_mnist.npz").read_bytes()).hexdigest()

@@ -10,6 +10,7 @@ noised to time t only, in 25 t calls.
 """
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -145,6 +146,7 @@ def main(weights, with_curve, peer):
     floor, floor_std = judge.floor(COUNT)
     facts = {"floor": floor, "floor_std": floor_std, "samples": COUNT, "accuracy": judge.accuracy}
     facts |= {"confusion": judge.confusion, "real_nn_distance": judge.near}
+    facts |= {"weights": hashlib.sha256((weights or SHIPPED / "fashion_mnist.npz").read_bytes()).hexdigest()}
     facts |= {"pixel_mean": float(judge.train.mean()), "pixel_std": float(judge.train.std())}
     facts |= {"step": about["step"], "cpu_minutes": about["cpu_minutes"], "ways": {}}
     for name, num_steps, options in WAYS:
