@@ -31,7 +31,7 @@ def plateau(peak, num_steps):
 
 
 RUNS = {
-    "fashion_mnist": dict(num_steps=14_000, batch=128, rate=1.2e-3, schedule=plateau, ema=0.9995, every=100),
+    "fashion_mnist": dict(num_steps=11_000, batch=128, rate=1.2e-3, schedule=plateau, ema=0.9995, every=100),
     "fashion_mnist_classifier": dict(num_steps=10_000, batch=128, rate=2e-3, schedule=plateau, ema=0.998, every=100),
 }
 DROP_LABEL = 0.1  # fraction of pictures shown without their class, for classifier-free guidance
