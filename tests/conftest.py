@@ -4,11 +4,15 @@ Most of the time goes into compiling many small programs, so they are compiled w
 chapters run them with all. Tests that compare the roundings of two programs are marked `bits` and get what users get.
 """
 
+import json
 import os
+import re
 import tempfile
+from pathlib import Path
 
 import jax
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadFileScheduling
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -35,8 +39,34 @@ def pytest_runtest_setup(item):
         jax.clear_caches()
 
 
+class Scheduling(LoadFileScheduling):
+    """A file stays with one worker, for what it compiles. But notebooks are processes of their own and go one by one,
+    and the pages are looked at in two groups, light and dark."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        if file.endswith("test_standalone.py"):
+            return nodeid
+        if file.endswith("test_site.py"):
+            return " ".join([file, *re.findall(r"\[(light|dark)", test)])
+        return file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items):
-    """Files with long tests first: the short ones then fill the gaps between the workers. A file stays with one worker,
-    for what it compiles."""
-    long = {item.path for item in items if item.get_closest_marker("long") or item.get_closest_marker("site")}
-    items.sort(key=lambda item: item.path not in long)
+    """What takes longest first, so that short files fill the gaps between the workers at the end: the notebooks, as the
+    build has timed them, then the site, then files with long tests."""
+    timed = Path(__file__).resolve().parents[1] / "_build" / "runtime.json"
+    chapters = json.loads(timed.read_text())["chapters"] if timed.exists() else []
+    seconds = {f"test_notebook_runs_alone[{run['chapter']}]": run["seconds"] for run in chapters}
+    first = ["test_standalone.py", "test_site.py"]
+    long = {item.path for item in items if item.get_closest_marker("long")}
+
+    def order(item):
+        place = first.index(item.path.name) if item.path.name in first else len(first)
+        return place, -seconds.get(item.name, 0), item.path not in long
+
+    items.sort(key=order)

@@ -4,6 +4,7 @@ nbval runs it there and compares the outputs that are stored. The numbers that i
 built book, to the bit: the same code gives the same book twice.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -49,14 +50,36 @@ def uv(*arguments, **options):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def once(tmp_path_factory):
+    """Make a folder that all workers of this run then have in common."""
+    own = tmp_path_factory.getbasetemp()
+    base = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def once(name, make):
+        folder, made = base / name, base / f"{name}.made"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                folder.mkdir()  # fails where another worker did
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="module")
+def wheel(once):
     """The package as others would install it."""
-    source = tmp_path_factory.mktemp("source")
-    shutil.copytree(ROOT / "diffbook", source / "diffbook", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    uv("build", "--quiet", "--wheel", "--out-dir", source / "dist", source)
-    (wheel,) = (source / "dist").glob("*.whl")
+
+    def make(folder):
+        source = folder / "source"
+        shutil.copytree(ROOT / "diffbook", source / "diffbook", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source / name)
+        uv("build", "--quiet", "--wheel", "--out-dir", folder, source)
+
+    (wheel,) = once("wheel", make).glob("*.whl")
     return wheel
 
 
@@ -73,14 +96,16 @@ def own(environ):
 
 
 @pytest.fixture(scope="module")
-def present(tmp_path_factory):
+def present(once):
     """An environment like Colab's, and never changed: each notebook gets a copy, compiled modules included."""
-    folder = tmp_path_factory.mktemp("present")
-    pins = folder / "pins.txt"  # what the book was built with
-    pins.write_text("\n".join(f"{d.name}=={d.version}" for d in distributions() if d.name != "diffbook"))
-    python = environment(folder / "venv", *PRESENT, pins=["--constraints", pins])
-    run(python, "-c", IMPORTS, env=own(os.environ))
-    return folder / "venv"
+
+    def make(folder):
+        pins = folder / "pins.txt"  # what the book was built with
+        pins.write_text("\n".join(f"{d.name}=={d.version}" for d in distributions() if d.name != "diffbook"))
+        python = environment(folder / "venv", *PRESENT, pins=["--constraints", pins])
+        run(python, "-c", IMPORTS, env=own(os.environ))
+
+    return once("present", make) / "venv"
 
 
 @pytest.mark.parametrize("name", chapters())
