@@ -13,9 +13,9 @@ def test_features_are_what_the_logits_are_made_of():
     model = Classifier(width=4, num_features=6, rngs=nnx.Rngs(0))
     model.eval()
     x = jax.random.normal(jax.random.key(0), (3, 28, 28, 1))
-    features = model.features(x)
+    features = nnx.jit(lambda model, x: model.features(x))(model, x)
     assert features.shape == (3, 6) and bool((features >= 0).all())
-    np.testing.assert_allclose(model.out(features), model(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.out(features), nnx.jit(lambda model, x: model(x))(model, x), rtol=1e-5, atol=1e-6)
 
 
 def test_every_parameter_has_a_gradient():
@@ -29,4 +29,4 @@ def test_every_parameter_has_a_gradient():
 
 def test_bad_input():
     with pytest.raises(ValueError, match=r"\(n, 28, 28, 1\)"):
-        Classifier(width=4, rngs=nnx.Rngs(0))(jnp.zeros((2, 14, 14, 4)))
+        nnx.eval_shape(lambda: Classifier(width=4, rngs=nnx.Rngs(0))(jnp.zeros((2, 14, 14, 4))))

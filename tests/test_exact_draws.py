@@ -1,6 +1,7 @@
 """Exact transition draws of geometric Brownian motion, CIR and the Goldstein-Kac walk, against their laws."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +86,9 @@ def test_cir_takes_the_dtype_it_is_given():
     with jax.enable_x64(True):
         for dtype in (jnp.float32, jnp.float64):
             for mean in (1.0, 0.01):
-                assert exact.cir(jnp.ones(4, dtype), 1.0, rate=1.0, mean=mean, sigma=1.0, key=KEY).dtype == dtype
+                draw = partial(exact.cir, t=1.0, rate=1.0, mean=mean, sigma=1.0, key=KEY)
+                assert jax.eval_shape(draw, jnp.ones(4, dtype)).dtype == dtype
+            assert exact.cir(jnp.ones(4, dtype), 1.0, rate=1.0, mean=0.01, sigma=1.0, key=KEY).dtype == dtype
 
 
 @pytest.mark.parametrize("t", [0.3, 2.0, 12.0])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from filled import filled
 from flax import nnx
 from jax import export
 
@@ -15,22 +16,15 @@ from diffbook.generative.networks import MLP, AroundGaussian, ResidualMLP, time_
 SAMPLES = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
 
 
-def filled(make):
-    """The network with random parameters: some start at zero, which hides others from the gradient."""
-    graph, shapes = nnx.split(nnx.eval_shape(make))
-    draw = np.random.default_rng(1)
-    return nnx.merge(graph, jax.tree.map(lambda p: jnp.asarray(0.4 * draw.normal(size=p.shape), p.dtype), shapes))
-
-
 # No test changes a network: each kind is made once.
 @cache
 def mlp(num_classes=0):
-    return filled(lambda: MLP((6, 16, 12, 6), num_classes=num_classes, rngs=nnx.Rngs(0)))
+    return filled(lambda: MLP((6, 16, 12, 6), num_classes=num_classes, rngs=nnx.Rngs(0)), 0.4)
 
 
 @cache
 def residual(num_classes=0):
-    return filled(lambda: ResidualMLP(6, width=16, depth=2, num_classes=num_classes, rngs=nnx.Rngs(0)))
+    return filled(lambda: ResidualMLP(6, width=16, depth=2, num_classes=num_classes, rngs=nnx.Rngs(0)), 0.4)
 
 
 @cache

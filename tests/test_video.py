@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from filled import filled
 from flax import nnx
 from jax import export
 
@@ -15,14 +16,9 @@ SHAPE = (4, 3, 5, 1)
 FILMS = np.random.default_rng(0).normal(size=(20, *SHAPE)).astype(np.float32)
 
 
-def shaken(time=True):
-    """Random parameters throughout: some start at zero, which hides others from the gradient."""
-    model = VideoMixer(SHAPE, width=16, depth=2, summary=3, num_classes=5, time=time, rngs=nnx.Rngs(0))
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    leaves, tree = jax.tree.flatten(params)
-    shaking = np.random.default_rng(1)
-    leaves = [p + 0.3 * shaking.normal(size=p.shape).astype(np.float32) for p in leaves]
-    return nnx.merge(graph, jax.tree.unflatten(tree, leaves), rest)
+def network(time=True):
+    shape = {"width": 16, "depth": 2, "summary": 3}
+    return filled(lambda: VideoMixer(SHAPE, **shape, num_classes=5, time=time, rngs=nnx.Rngs(0)), 0.3)
 
 
 def told(n):
@@ -32,7 +28,7 @@ def told(n):
 
 @pytest.fixture(scope="module")
 def model():
-    return shaken()
+    return network()
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +64,7 @@ def test_each_frame_heeds_every_frame_and_each_film_itself_alone(call):
 
 
 def test_without_time_blocks_frames_are_strangers():
-    graph, state = nnx.split(shaken(time=False))
+    graph, state = nnx.split(network(time=False))
     blind = jax.jit(lambda x: nnx.merge(graph, state)(x, 0.3, jnp.arange(10) % 5))
     other = jax.random.normal(jax.random.key(1), X.shape).at[:, 2].set(X[:, 2])
     assert jnp.array_equal(blind(X)[:, 2], blind(other)[:, 2])
@@ -114,8 +110,8 @@ def test_exports(model, platform):
     assert export.export(jax.jit(f), platforms=[platform])(*shapes).platforms == (platform,)
 
 
-def tiny():
-    return VideoMixer(SHAPE, width=4, depth=1, summary=1, rngs=nnx.Rngs(0))
+def tiny(*args):
+    return nnx.eval_shape(lambda: VideoMixer(SHAPE, width=4, depth=1, summary=1, rngs=nnx.Rngs(0))(*args))
 
 
 @pytest.mark.parametrize(
@@ -124,8 +120,8 @@ def tiny():
         (lambda: VideoMixer((8, 0, 8, 1), rngs=nnx.Rngs(0)), "needs shape"),
         (lambda: VideoMixer(SHAPE, depth=0, rngs=nnx.Rngs(0)), "depth >= 1"),
         (lambda: VideoMixer(SHAPE, summary=0, rngs=nnx.Rngs(0)), "summary >= 1"),
-        (lambda: tiny()(jnp.ones((2, 5, 3, 5, 1)), 0.3), "made for one number of frames"),
-        (lambda: tiny()(X, 0.3, jnp.arange(10)), "without classes got label"),
+        (lambda: tiny(jnp.ones((2, 5, 3, 5, 1)), 0.3), "made for one number of frames"),
+        (lambda: tiny(X, 0.3, jnp.arange(10)), "without classes got label"),
     ],
 )
 def test_bad_input(call, message):
