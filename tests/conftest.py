@@ -11,11 +11,14 @@ import tempfile
 from pathlib import Path
 
 import jax
+import pytest
+from jax._src import compiler  # has no public door: options for whatever is compiled from here on
 from jaxtyping import install_import_hook
 from xdist.scheduler import LoadFileScheduling
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_disable_most_optimizations", True)
 
 install_import_hook("diffbook", "beartype.beartype")
 
@@ -30,6 +33,35 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# The older code generator for loops takes half as long; there may come a JAX without it.
+OLDER = "xla_cpu_use_fusion_emitters"
+try:
+    jax.jit(lambda x: x, compiler_options={OLDER: False})(0.0)
+except jax.errors.JaxRuntimeError:
+    OLDER = None
+
+
+def quickly(options):
+    """The options for the compiler, with the older code generator in programs that get few optimisations."""
+
+    def chosen(*args, **kwargs):
+        made = options(*args, **kwargs)
+        if OLDER and jax.config.read("jax_disable_most_optimizations"):
+            made.env_option_overrides = [*made.env_option_overrides, (OLDER, False)]
+        return made
+
+    return chosen
+
+
+compiler.get_compile_options = quickly(compiler.get_compile_options)
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """The environment of a child process that is to compile like the tests."""
+    flags = [os.environ.get("XLA_FLAGS", ""), f"--{OLDER}=false" if OLDER else ""]
+    return os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": " ".join(flags).strip()}
 
 
 def pytest_runtest_setup(item):

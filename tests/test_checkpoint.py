@@ -72,31 +72,31 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def child(folder, *arguments):
+def child(environ, folder, *arguments):
     command = [sys.executable, "-c", SCRIPT, str(folder), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
 
 
 @pytest.mark.long
-def test_killed_in_the_middle_the_run_ends_with_the_same_bits(tmp_path):
+def test_killed_in_the_middle_the_run_ends_with_the_same_bits(tmp_path, quick):
     """SIGKILL from outside while it trains, then SIGKILL within a save, then on to the end."""
-    unbroken = child(tmp_path / "a", tmp_path / "a.npz", "never")  # first: the others take what it compiled
+    unbroken = child(quick, tmp_path / "a", tmp_path / "a.npz", "never")  # first: the others take what it compiled
     _, messages = unbroken.communicate()
     assert unbroken.returncode == 0, messages
     assert "120/120" in messages  # the progress bar, on standard error
-    broken = child(tmp_path / "b", tmp_path / "b.npz", "never")
+    broken = child(quick, tmp_path / "b", tmp_path / "b.npz", "never")
     for line in broken.stdout:
         if int(line) >= 50:
             broken.send_signal(signal.SIGKILL)
             break
     assert broken.wait() == -signal.SIGKILL
     broken.stdout.close(), broken.stderr.close()
-    again = child(tmp_path / "b", tmp_path / "b.npz", "saving")
+    again = child(quick, tmp_path / "b", tmp_path / "b.npz", "saving")
     steps, _ = again.communicate()
     assert again.returncode == -signal.SIGKILL
     assert 40 <= int(steps.split()[0]) <= 60 and not (tmp_path / "b.npz").exists()
     assert (tmp_path / "b" / "step-000000060").exists()  # the half-made checkpoint, to be passed over
-    last = child(tmp_path / "b", tmp_path / "b.npz", "never")
+    last = child(quick, tmp_path / "b", tmp_path / "b.npz", "never")
     steps, messages = last.communicate()
     assert last.returncode == 0, messages
     assert steps.split()[0] == "45" and steps.split()[-1] == "120"

@@ -1,6 +1,5 @@
 """Two processes that know each other by loopback only train one model, stop, and go on."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -18,10 +17,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(port, rank, folder, num_steps):
+def start(environ, port, rank, folder, num_steps):
     command = [sys.executable, str(SCRIPT), port, rank, folder / "checkpoints", folder / "out.npz", num_steps]
     return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
     )
 
 
@@ -32,18 +31,18 @@ def losses(process):
     return {int(step): float(value) for step, value in own}
 
 
-def together(folder, num_steps):
+def together(environ, folder, num_steps):
     port = free_port()
-    return [losses(p) for p in [start(port, rank, folder, num_steps) for rank in (0, 1)]]
+    return [losses(p) for p in [start(environ, port, rank, folder, num_steps) for rank in (0, 1)]]
 
 
 @pytest.mark.long
-def test_two_processes_train_resume_and_agree_with_one(tmp_path):
+def test_two_processes_train_resume_and_agree_with_one(tmp_path, quick):
     (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
-    alone = losses(start(0, 0, tmp_path / "one", 40))
-    first = together(tmp_path / "two", 20)
+    alone = losses(start(quick, 0, 0, tmp_path / "one", 40))
+    first = together(quick, tmp_path / "two", 20)
     assert list(first[0]) == [5, 10, 15, 20] and first[0] == first[1]
-    then = together(tmp_path / "two", 40)
+    then = together(quick, tmp_path / "two", 40)
     assert list(then[0]) == [25, 30, 35, 40] and then[0] == then[1]  # on from the checkpoint, not from the start
     seen = first[0] | then[0]
     np.testing.assert_allclose([seen[step] for step in alone], list(alone.values()), rtol=1e-5)
