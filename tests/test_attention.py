@@ -10,6 +10,7 @@ from jax import export
 from diffbook.generative.attention import AttentionBlock
 
 WIDTH, HEADS, CONDITION = 12, 3, 5
+LAYERS = ("tell", "ask", "answer", "up", "down")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,9 @@ def given():
 
 def test_each_place_receives_the_mean_that_its_weights_say(block, given):
     h, c = (np.asarray(a, np.float64) for a in given)
-    tell, ask, answer = (layer.kernel[...] for layer in (block.tell, block.ask, block.answer))
-    scale, shift, scale2, shift2 = np.split(c @ tell + block.tell.bias[...], 4, axis=1)
+    parts = {name: np.asarray(getattr(block, name).kernel[...], np.float64) for name in LAYERS}
+    bias = {name: np.asarray(getattr(block, name).bias[...]) for name in LAYERS if name != "ask"}
+    scale, shift, scale2, shift2 = np.split(c @ parts["tell"] + bias["tell"], 4, axis=1)
 
     def norm(x):
         return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
@@ -36,7 +38,7 @@ def test_each_place_receives_the_mean_that_its_weights_say(block, given):
     w, out = np.asarray(block.weights(*given)), []
     np.testing.assert_allclose(w.sum(-1), 1.0, rtol=1e-6)
     for n in range(2):
-        asked = ((norm(h[n]) * (1 + scale[n]) + shift[n]) @ ask).reshape(7, 3, HEADS, -1)
+        asked = ((norm(h[n]) * (1 + scale[n]) + shift[n]) @ parts["ask"]).reshape(7, 3, HEADS, -1)
         heads = []
         for head in range(HEADS):
             q, k, v = asked[:, :, head].transpose(1, 0, 2)
@@ -44,9 +46,9 @@ def test_each_place_receives_the_mean_that_its_weights_say(block, given):
             fit /= fit.sum(1, keepdims=True)
             np.testing.assert_allclose(w[n, head], fit, rtol=1e-4)
             heads.append(fit @ v)
-        row = h[n] + np.concatenate(heads, 1) @ answer + block.answer.bias[...]
-        read = (norm(row) * (1 + scale2[n]) + shift2[n]) @ block.up.kernel[...] + block.up.bias[...]
-        out.append(row + (read / (1 + np.exp(-read))) @ block.down.kernel[...] + block.down.bias[...])
+        row = h[n] + np.concatenate(heads, 1) @ parts["answer"] + bias["answer"]
+        read = (norm(row) * (1 + scale2[n]) + shift2[n]) @ parts["up"] + bias["up"]
+        out.append(row + (read / (1 + np.exp(-read))) @ parts["down"] + bias["down"])
     np.testing.assert_allclose(block(*given), np.stack(out), rtol=1e-4, atol=1e-4)
 
 
