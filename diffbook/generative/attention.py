@@ -45,7 +45,7 @@ class AttentionBlock(nnx.Module):
         return jnp.moveaxis(asked.reshape(*h.shape[:2], 3, self.heads, -1), 2, 0)
 
     def weights(self, h, c):
-        """Who looks at whom, shape (n, heads, places, places): what a place gives to all places, itself among them; sum 1."""
+        """Who looks at whom, shape (n, heads, places, places); what a place gives to all, itself too, sums to 1."""
         scale, shift, *_ = jnp.split(self.tell(c)[:, None], 4, axis=-1)
         q, k, _ = self._asked(h, scale, shift)
         return jax.nn.softmax(jnp.einsum("nihd,njhd->nhij", q, k) / np.sqrt(q.shape[-1]))
