@@ -94,12 +94,12 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest first, so that short files fill the gaps between the workers at the end: the notebooks, as the
-    build has timed them, then the site, then files with long tests."""
+    """What takes longest first, so that short files fill the gaps between the workers at the end: the site, which mostly
+    waits for the browser, then the notebooks, as the build has timed them, then files with long tests."""
     timed = Path(__file__).resolve().parents[1] / "_build" / "runtime.json"
     chapters = json.loads(timed.read_text())["chapters"] if timed.exists() else []
     seconds = {f"test_notebook_runs_alone[{run['chapter']}]": run["seconds"] for run in chapters}
-    first = ["test_standalone.py", "test_site.py"]
+    first = ["test_site.py", "test_standalone.py"]
     long = {item.path for item in items if item.get_closest_marker("long")}
 
     def order(item):
