@@ -47,8 +47,9 @@ def test_guidance_in_an_interval(small):
     def draw(**options):
         return generate(small, [0, 1, 2], key=KEY, num_steps=4, guidance=2.0, **options)  # at t = 1, 3/4, 1/2, 1/4
 
-    np.testing.assert_allclose(draw(interval=(0.2, 1.0)), draw(), atol=1e-5)
-    np.testing.assert_allclose(draw(interval=(0.3, 0.4)), generate(small, [0, 1, 2], key=KEY, num_steps=4), atol=1e-5)
+    # Other programs round otherwise; the steps and the guidance enlarge it to some 1e-5, of pictures of size 1.
+    np.testing.assert_allclose(draw(interval=(0.2, 1.0)), draw(), atol=1e-4)
+    np.testing.assert_allclose(draw(interval=(0.3, 0.4)), generate(small, [0, 1, 2], key=KEY, num_steps=4), atol=1e-4)
     assert float(jnp.abs(draw(interval=(0.3, 0.6)) - draw()).max()) > 1e-2
 
 
