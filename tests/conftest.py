@@ -94,7 +94,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest first, so that short files fill the gaps between the workers at the end: the site, which mostly
+    """What takes longest first, so that short files fill the gaps between the workers at the end: the site, which often
     waits for the browser, then the notebooks, as the build has timed them, then files with long tests."""
     timed = Path(__file__).resolve().parents[1] / "_build" / "runtime.json"
     chapters = json.loads(timed.read_text())["chapters"] if timed.exists() else []
