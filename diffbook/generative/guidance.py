@@ -24,7 +24,7 @@ def classifier_free(model, labels, weight, *, no_class: int, interval: tuple[flo
       labels: shape (n,), integers.  weight: w, a number or one per sample, shape (n,).
       no_class: the label that stands for no class.
       interval: None, or the least and the greatest time at which to push. Elsewhere it is the plain prediction: at much
-        noise pushing costs variety, and at little noise it does nothing.
+        noise pushing costs variety, and at little noise it does little.
     Returns: function (x, t) -> like x, one call of the model on 2 n samples; of n if the weight is the number 0, and
       where t is outside the interval. With an interval t must be a scalar.
     Raises: ValueError: if the labels do not fit x, or the interval is empty.
