@@ -4,18 +4,21 @@
 # and are hidden from assistive technology, which reads the formula beside them: they are left out, for time.
 AXE = {"preload": False, "resultTypes": ["violations"]}
 GLYPHS = {"exclude": [["mjx-math"]]}
+# What a narrow screen changes: all around the text, and in the text that some of it now has to scroll.
+AROUND = {"exclude": [["main article"]]}
+SCROLLING = AXE | {"runOnly": {"type": "rule", "values": ["scrollable-region-focusable"]}}
 STRUCTURE = AXE | {"rules": {"color-contrast": {"enabled": False}}}
 # The rules that look at colours; all that the two themes differ in.
 CONTRAST = AXE | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-# For the contrast, for time: formulas go, and of the listings those stay that show colours not seen before.
+# For the contrast, for time: formulas go, and of the listings those stay that show classes not seen before, which is
+# where colours come from, in either theme.
 THIN = """() => {
   document.querySelectorAll("mjx-math").forEach(e => e.remove());
   const seen = new Set();
   for (const pre of document.querySelectorAll("pre")) {
     const before = seen.size, place = pre.closest(".cell_output, .admonition, .highlight")?.className;
     for (const e of [pre, ...pre.querySelectorAll("*")]) {
-      const style = getComputedStyle(e);
-      seen.add([style.color, style.backgroundColor, style.fontSize, style.fontWeight, place].join());
+      seen.add([e.tagName, e.className, e.getAttribute("style"), e.parentElement.className, place].join());
     }
     if (seen.size === before) pre.remove();
   }

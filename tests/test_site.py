@@ -12,7 +12,18 @@ from urllib.parse import unquote, urldefrag
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from page_checks import CONTRAST, CUT_OFF, GLYPHS, STRUCTURE, THIN, UNFOLD, UNSET_MATH, WITHOUT_ALT
+from page_checks import (
+    AROUND,
+    CONTRAST,
+    CUT_OFF,
+    GLYPHS,
+    SCROLLING,
+    STRUCTURE,
+    THIN,
+    UNFOLD,
+    UNSET_MATH,
+    WITHOUT_ALT,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -52,27 +63,22 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def context(request, browser):
-    context = browser.new_context(
-        color_scheme=request.param, reduced_motion="reduce", viewport={"width": 1280, "height": 900}
-    )
-    context.scheme = request.param
-    yield context
-    context.close()
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture
-def visit(context, base):
+def visit(browser, base):
     """Open a page; at the end, nothing that went wrong while it was open may be left unsaid."""
-    complaints, page = [], context.new_page()
+    complaints, page = [], browser.new_page(color_scheme="light", reduced_motion="reduce", viewport=WIDE)
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     page.on("console", lambda said: complaints.append(f"console: {said.text}") if said.type == "error" else None)
     page.on("response", lambda got: complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
     local = (base, "data:", "blob:")
     page.on("request", lambda r: complaints.append(f"outside: {r.url}") if not r.url.startswith(local) else None)
 
-    def visit(name):
+    def visit(name, math=True):
+        if not math:  # setting it takes most of the time that a page takes
+            page.route("**/*mathjax*/**", lambda route: route.fulfill(content_type="text/javascript", body=""))
         page.goto(base + name, wait_until="load")
         page.wait_for_load_state("networkidle")
         page.evaluate("window.MathJax?.startup?.promise")
@@ -83,31 +89,49 @@ def visit(context, base):
     assert not complaints, "\n".join(complaints)
 
 
-@needs_browser
-@pytest.mark.parametrize("name", PAGES)
-def test_page(visit, context, name):
+def violations(page, context, options):
+    """What axe-core objects to, as a text; empty if nothing."""
     from axe_playwright_python.sync_playwright import Axe
 
+    found = Axe().run(page, context, options)
+    return found.generate_report() if found.response["violations"] else ""
+
+
+def show(page, scheme):
+    """The page in the other colours, as when a phone turns dark in the evening."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+
+
+@needs_browser
+@pytest.mark.parametrize("name", PAGES)
+def test_page(visit, name):
     page = visit(name)
-    assert page.evaluate("document.documentElement.dataset.theme") == context.scheme
     page.evaluate(UNFOLD)
     assert page.evaluate(UNSET_MATH) == []
     assert page.evaluate(WITHOUT_ALT) == []
     assert page.evaluate("!window.requirejs && !document.querySelector('script[src*=require], script[src*=widget]')")
-    if context.scheme == "light":
-        found = Axe().run(page, GLYPHS, STRUCTURE)
-        assert not found.response["violations"], found.generate_report()
-    page.set_viewport_size({"width": 390, "height": 844})
+    assert not violations(page, GLYPHS, STRUCTURE)
+    page.set_viewport_size(PHONE)
     page.wait_for_timeout(500)  # the theme then makes what has to scroll reachable by keyboard
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "scrolls sideways at 390 px"
     assert page.evaluate(CUT_OFF) == [], "cut off at 390 px"
-    if context.scheme == "light":
-        found = Axe().run(page, GLYPHS, STRUCTURE)
-        assert not found.response["violations"], f"at 390 px: {found.generate_report()}"
-    page.set_viewport_size({"width": 1280, "height": 900})
+    assert not violations(page, AROUND, STRUCTURE), "at 390 px"
+    assert not violations(page, GLYPHS, SCROLLING), "at 390 px"
+    page.set_viewport_size(WIDE)
     page.evaluate(THIN)
-    found = Axe().run(page, None, CONTRAST)
-    assert not found.response["violations"], found.generate_report()
+    for scheme in ("light", "dark"):
+        show(page, scheme)
+        assert not violations(page, None, CONTRAST), scheme
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_opens_in_the_colours_of_the_reader(browser, base, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(base + PAGES[-1])
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    page.close()
 
 
 PLAYERS = [name for name in PAGES if 'class="diffbook-player"' in (SITE / name).read_text()]
@@ -116,7 +140,7 @@ PLAYERS = [name for name in PAGES if 'class="diffbook-player"' in (SITE / name).
 @needs_browser
 @pytest.mark.parametrize("name", PLAYERS)
 def test_players_move_by_mouse_and_keyboard(visit, name):
-    page = visit(name)
+    page = visit(name, math=False)
     for k in range(page.locator(".diffbook-player").count()):
         player = page.locator(".diffbook-player").nth(k)
         button, slider, images = player.get_by_role("button"), player.get_by_role("slider"), player.locator("img")
