@@ -30,7 +30,7 @@ def multiplications():
 
     with np.load(SHIPPED) as file:
         weights = {name: file[name] for name in file.files if name != "about"}
-    fine, coarse = ("into", "down1", "up1", "out"), ("down", "down2", "thin", "thick", "up2", "up")
+    fine, coarse = ("into", "up1", "out"), ("down", "down2", "thin", "thick", "up2", "up")
     places = {name: 14 * 14 for name in fine} | {name: 7 * 7 for name in coarse}
     layers = sum(
         array.size * (1 if "tell" in name else places.get(name.split(".")[0], 1))
@@ -56,7 +56,9 @@ def trained():
         images, labels = batch
         drop, noise = jax.random.split(key)
         labels = jnp.where(jax.random.bernoulli(drop, DROP_LABEL, labels.shape), model.num_classes, labels)
-        return denoising_loss(model, images, vp_cosine(), key=noise, predict="v", labels=labels)
+        return denoising_loss(
+            model, images, vp_cosine(), key=noise, predict="v", labels=labels, weight=lambda t: 0.5 + t
+        )
 
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adamw(RATE, b2=B2, weight_decay=WEIGHT_DECAY))
     batches = minibatches(pictures(), BATCH, key=jax.random.key(0))

@@ -2,7 +2,7 @@
 
 `python benchmarks/unet_torch.py MINUTES FOLDER` trains it from a start of its own on Fashion-MNIST for so many minutes
 of processor, with the rate that `weights/fashion_mnist.py` has on its plateau, and every five minutes writes its moving
-average as the package does, so that `weights/quality.py --curve --peer FOLDER` can judge it.
+average as the package does, so that `weights/quality.py --peer FOLDER` can judge it.
 """
 
 import itertools
@@ -102,20 +102,21 @@ def pixels(x):
 
 
 class UNet(nn.Module):
-    def __init__(self, fine=32, coarse=128, heads=4, attention=2, thin=16, width=384, depth=1, condition=128):
+    def __init__(self, fine=32, coarse=128, heads=4, attention=(2, 3), thin=16, width=384, depth=1, condition=128):
         super().__init__()
 
-        def attentive():
-            return nn.ModuleList(AttentionBlock(coarse, heads, condition) for _ in range(attention))
+        def attentive(count):
+            return nn.ModuleList(AttentionBlock(coarse, heads, condition) for _ in range(count))
 
         self.condition = Condition(condition)
-        self.into, self.down1 = nn.Conv2d(4, fine, 3, padding=1), ConvBlock(fine, condition)
-        self.down, self.places, self.down2 = nn.Linear(4 * fine, coarse), nn.Embedding(49, coarse), attentive()
+        self.into = nn.Conv2d(4, fine, 3, padding=1)
+        self.down, self.places = nn.Linear(4 * fine, coarse), nn.Embedding(49, coarse)
+        self.down2 = attentive(attention[0])
         self.thin, self.flat = nn.Linear(coarse, thin), nn.Linear(49 * thin, width)
         self.blocks = nn.ModuleList(Block(width, condition) for _ in range(depth))
         self.unflat, self.thick = nn.Linear(width, 49 * thin), nn.Linear(thin, coarse)
-        self.up2, self.up = attentive(), nn.Linear(coarse, 4 * fine)
-        self.up1, self.out = ConvBlock(fine, condition), nn.Conv2d(fine, 4, 3, padding=1)
+        self.up2, self.up = attentive(attention[1]), nn.Linear(coarse, 4 * fine)
+        self.up1, self.out = ConvBlock(fine, condition), nn.Linear(fine, 4)
         nn.init.zeros_(self.out.weight)
         nn.init.normal_(self.places.weight, std=0.02)
         for name, value in self.named_parameters():
@@ -124,7 +125,7 @@ class UNet(nn.Module):
 
     def forward(self, x, t, label):
         c = self.condition(t, label)
-        fine = self.down1(grid(patches(x), self.into), c)
+        fine = grid(patches(x), self.into)
         coarse = self.down(patches(fine)).flatten(1, 2) + self.places.weight
         for block in self.down2:
             coarse = block(coarse, c)
@@ -135,7 +136,7 @@ class UNet(nn.Module):
         for block in self.up2:
             coarse = block(coarse, c)
         fine = fine + pixels(self.up(coarse).unflatten(1, (7, 7)))
-        return pixels(grid(norm(self.up1(fine, c)), self.out))
+        return pixels(self.out(norm(self.up1(fine, c))))
 
     @classmethod
     def shipped(cls):
@@ -178,7 +179,7 @@ def ours(name):
     parts = name.split(".")
     if parts[0] in ("blocks", "down2", "up2"):
         parts.insert(1, "layers")
-    if parts[0] in ("into", "out") or parts[-2] in ("first", "second") and parts[0] != "condition":
+    if parts[0] == "into" or parts[-2] in ("first", "second") and parts[0] != "condition":
         parts.insert(-1, "linear")
     if parts[-1] == "weight":
         parts[-1] = "embedding" if embeds(name) else "kernel"
@@ -186,7 +187,9 @@ def ours(name):
 
 
 def train(model, images, labels, *, rate, ema=0.999, seed=0):
-    """Steps of the simple loss with v for a target, one for each `next`; `rate` is a function of the step.
+    """Steps of the loss with v for a target, heavier where there is much noise, one for each `next`.
+
+    `rate` is a function of the step.
 
     Yields: the moving average of the model, updated in place.
     """
@@ -205,7 +208,8 @@ def train(model, images, labels, *, rate, ema=0.999, seed=0):
         alpha = torch.cos(START + (0.5 * math.pi - START) * t[:, None, None, None]) / math.cos(START)
         sigma = (1 - alpha**2).sqrt()
         x, v = alpha * x0 + sigma * eps, alpha * eps - sigma * x0
-        loss = F.mse_loss(model(x, t, torch.where(dropped, CLASSES, labels[chosen])), v)
+        error = (model(x, t, torch.where(dropped, CLASSES, labels[chosen])) - v) ** 2
+        loss = (error.mean((1, 2, 3)) * (0.5 + t)).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

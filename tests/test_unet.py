@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from filled import filled
 from flax import nnx
 from jax import export
 
@@ -11,13 +12,7 @@ from diffbook.generative.unet import Conv, UNet, patches, pixels
 
 
 def small():
-    return UNet(fine=4, coarse=8, thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
-
-
-def shaken(model):
-    graph, params = nnx.split(model)
-    draws = np.random.default_rng(1)
-    return graph, jax.tree.map(lambda p: p + 0.3 * draws.normal(size=p.shape).astype(np.float32), params)
+    return UNet(fine=4, coarse=8, attention=(1, 2), thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
 
 
 def test_conv_is_the_convolution():
@@ -36,7 +31,7 @@ def test_patches_and_back():
 
 
 def test_every_parameter_has_a_gradient_and_the_label_is_heeded():
-    graph, params = shaken(small())
+    graph, params = nnx.split(filled(small, 0.3))
     x = jax.random.normal(jax.random.key(0), (22, 28, 28, 1))
     label, t = jnp.arange(22) % 11, jnp.linspace(0.05, 0.95, 22)
 
@@ -80,3 +75,5 @@ def test_bad_input():
         small()(jnp.zeros((2, 8, 8, 1)), 0.5)
     with pytest.raises(ValueError, match="width"):
         UNet(width=0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"attention\[1\]"):
+        UNet(attention=(1, 0), rngs=nnx.Rngs(0))

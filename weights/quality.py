@@ -4,9 +4,9 @@ fashion_mnist_quality.json`.
 Frechet distances are between features of the shipped classifier, 5,000 pictures (500 of each class) against 5,000 of
 the test set; their floor puts 5,000 training pictures in the place of the generated ones, drawn twenty times.
 `--weights FILE` judges another file of `pack` in the same way and writes nothing. `--curve` adds, of 2,000 pictures
-each, the distance for every copy that the training left beside its checkpoint, in ten calls; the same for every file of
-`--peer FOLDER`; and for the shipped network, when the way starts not from noise but from training pictures that are
-noised to time t only, in 25 t calls.
+each, the distance for every copy that the training left beside its checkpoint, in ten calls; and for the shipped
+network, when the way starts not from noise but from training pictures that are noised to time t only, in 25 t calls.
+`--peer FOLDER` only adds to the table, in the same way as for our copies, what `benchmarks/unet_torch.py` left there.
 """
 
 import argparse
@@ -140,7 +140,16 @@ def asked(num_steps, options):
     return num_steps + int(((low <= times) & (times <= high)).sum()) * (options.get("guidance", 0) > 0)
 
 
-def main(weights, with_curve, peer):
+def add_peer(folder):
+    """Beside the curve of the shipped network, that of the peer's."""
+    path = SHIPPED / "fashion_mnist_quality.json"
+    facts = json.loads(path.read_text())
+    facts["curve"]["peer"] = curve(folder.glob("*.npz"), Judge())
+    print(json.dumps(facts["curve"]))
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def main(weights, with_curve):
     model, judge, path = pretrained("fashion_mnist"), Judge(), SHIPPED / "fashion_mnist_quality.json"
     about = {"cpu_minutes": None} | unpack(weights or SHIPPED / "fashion_mnist.npz", model)
     floor, floor_std = judge.floor(COUNT)
@@ -160,7 +169,7 @@ def main(weights, with_curve, peer):
         mean, std = judge.floor(CURVE["samples"])
         facts["curve"] = CURVE | {"floor": mean, "floor_std": std}
         facts["curve"]["points"] = curve(CHECKPOINTS.glob("fashion_mnist-*.npz"), judge)
-        facts["curve"]["peer"] = curve(peer.glob("*.npz"), judge) if peer else []
+        facts["curve"]["peer"] = []
         facts["curve"]["restarted"] = list(restarted(model, judge))
     elif path.exists():
         facts["curve"] = json.loads(path.read_text())["curve"]
@@ -175,4 +184,7 @@ if __name__ == "__main__":
     parser.add_argument("--curve", action="store_true", help="judge the copies beside the checkpoint too")
     parser.add_argument("--peer", type=Path, help="folder of weights that benchmarks/unet_torch.py left")
     arguments = parser.parse_args()
-    main(arguments.weights, arguments.curve, arguments.peer)
+    if arguments.peer:
+        add_peer(arguments.peer)
+    else:
+        main(arguments.weights, arguments.curve)

@@ -22,8 +22,9 @@ class Classifier(nnx.Module):
 
     >>> import jax.numpy as jnp
     >>> model = Classifier(width=8, num_features=16, rngs=nnx.Rngs(0))
-    >>> model(jnp.zeros((3, 28, 28, 1))).shape, model.features(jnp.zeros((3, 28, 28, 1))).shape
-    ((3, 10), (3, 16))
+    >>> see = nnx.jit(lambda model, x: (model(x), model.features(x)))
+    >>> [seen.shape for seen in see(model, jnp.zeros((3, 28, 28, 1)))]
+    [(3, 10), (3, 16)]
     """
 
     def __init__(self, *, width=48, num_features=64, num_classes=10, dropout=0.3, rngs: nnx.Rngs):

@@ -87,7 +87,8 @@ def pretrained(name: str):
     Returns: an nnx.Module, a fresh one for each call. `weights/README.md` has the command, the seed and the time.
     Raises: ValueError: for another name.
 
-    >>> pretrained("fashion_mnist")(jnp.zeros((2, 28, 28, 1)), 0.5, jnp.array([3, 10])).shape
+    >>> model = nnx.jit(pretrained("fashion_mnist"))
+    >>> model(jnp.zeros((2, 28, 28, 1)), 0.5, jnp.array([3, 10])).shape
     (2, 28, 28, 1)
     """
     require_choice(name, tuple(NETWORKS), "name", "pretrained")

@@ -2,7 +2,7 @@
 
 Its outer level is convolutions, which know what a neighbourhood is; at 7 x 7 the places look at one another; the middle
 is a residual network on the whole picture at once. The further in, the larger the matrix products, which every
-processor does fast.
+processor does fast; so most of the work is there, and on the outer level one convolution reads and one block writes.
 """
 
 import jax.numpy as jnp
@@ -96,13 +96,13 @@ class UNet(nnx.Module):
 
     Args:
       fine, coarse: channels at 14 x 14 and at 7 x 7.  heads: of the attention, a divisor of `coarse`.
-      attention: blocks of it on either side.  thin: channels that the middle reads at 7 x 7.
+      attention: blocks of it on the way down and on the way up.  thin: channels that the middle reads at 7 x 7.
       width, depth: of the middle, a stack of `Block`.  num_classes: label `num_classes`, or None, says "no class".
       condition: size of the vector that carries noise level and class.  rngs: for the start.
     References: Ronneberger, Fischer & Brox 2015 (the shape); Ho et al. 2020, appendix B (as a denoiser).
 
-    >>> model = UNet(fine=4, coarse=8, thin=2, width=16, rngs=nnx.Rngs(0))
-    >>> model(jnp.zeros((5, 28, 28, 1)), 0.3, jnp.arange(5)).shape
+    >>> model = UNet(fine=4, coarse=8, attention=(1, 1), thin=2, width=16, rngs=nnx.Rngs(0))
+    >>> nnx.jit(model)(jnp.zeros((5, 28, 28, 1)), 0.3, jnp.arange(5)).shape
     (5, 28, 28, 1)
     """
 
@@ -114,7 +114,7 @@ class UNet(nnx.Module):
         fine: int = 32,
         coarse: int = 128,
         heads: int = 4,
-        attention: int = 2,
+        attention: tuple[int, int] = (2, 3),
         thin: int = 16,
         width: int = 384,
         depth: int = 1,
@@ -122,37 +122,37 @@ class UNet(nnx.Module):
         condition: int = 128,
         rngs: nnx.Rngs,
     ):
-        sizes = dict(fine=fine, coarse=coarse, attention=attention, thin=thin, width=width, depth=depth)
+        sizes = dict(fine=fine, coarse=coarse, thin=thin, width=width, depth=depth)
+        sizes |= {f"attention[{i}]": count for i, count in enumerate(attention)}
         for name, value in (sizes | dict(num_classes=num_classes)).items():
             require_count(value, name, "UNet", 1)
 
-        def attentive():
-            blocks = [AttentionBlock(coarse, heads, condition, rngs=rngs) for _ in range(attention)]
+        def attentive(count):
+            blocks = [AttentionBlock(coarse, heads, condition, rngs=rngs) for _ in range(count)]
             return nnx.Sequential(*blocks)
 
         self.num_classes = num_classes
         self.condition = Condition(condition, num_classes=num_classes + 1, rngs=rngs)
         self.into = Conv(4, fine, rngs=rngs)
-        self.down1 = ConvBlock(fine, condition, rngs=rngs)
         self.down = nnx.Linear(4 * fine, coarse, rngs=rngs)
         self.places = nnx.Embed(49, coarse, embedding_init=nnx.initializers.normal(0.02), rngs=rngs)
-        self.down2 = attentive()
+        self.down2 = attentive(attention[0])
         self.thin = nnx.Linear(coarse, thin, rngs=rngs)
         self.flat = nnx.Linear(49 * thin, width, rngs=rngs)
         self.blocks = nnx.Sequential(*[Block(width, condition, rngs=rngs) for _ in range(depth)])
         self.unflat = nnx.Linear(width, 49 * thin, rngs=rngs)
         self.thick = nnx.Linear(thin, coarse, rngs=rngs)
-        self.up2 = attentive()
+        self.up2 = attentive(attention[1])
         self.up = nnx.Linear(coarse, 4 * fine, rngs=rngs)
         self.up1 = ConvBlock(fine, condition, rngs=rngs)
         self.norm = nnx.LayerNorm(fine, use_bias=False, use_scale=False, rngs=rngs)
-        self.out = Conv(fine, 4, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        self.out = nnx.Linear(fine, 4, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
     def __call__(self, x, t, label=None):
         require(x.shape[1:] == self.shape, f"UNet needs pictures of shape (n, 28, 28, 1), got {x.shape}; pad or crop")
         n = len(x)
         c = self.condition(x, t, jnp.full(n, self.num_classes) if label is None else label)
-        fine = self.down1(self.into(patches(x, 2)), c)
+        fine = self.into(patches(x, 2))
         coarse = self.down(patches(fine, 2)).reshape(n, 49, -1) + self.places.embedding[...].astype(x.dtype)[None]
         for block in self.down2.layers:
             coarse = block(coarse, c)
