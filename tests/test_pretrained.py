@@ -59,9 +59,19 @@ def test_what_ships():
         assert bool(jnp.isfinite(out).all()) and len(out) == 2
 
 
-def test_an_unknown_name():
+def test_in_bfloat16_it_says_nearly_the_same():
+    x = jax.random.normal(jax.random.key(0), (4, 28, 28, 1))
+    run = nnx.jit(lambda model: model(x, 0.5, jnp.arange(4)))
+    exact, rounded = (run(pretrained("fashion_mnist", dtype=dtype)) for dtype in (None, jnp.bfloat16))
+    assert rounded.dtype == jnp.float32
+    assert 2**-12 < float(jnp.linalg.norm(rounded - exact) / jnp.linalg.norm(exact)) < 0.03
+
+
+def test_bad_input():
     with pytest.raises(ValueError, match="fashion_mnist"):
         pretrained("imagenet")
+    with pytest.raises(ValueError, match="dtype=None"):
+        pretrained("fashion_mnist_classifier", dtype=jnp.bfloat16)
 
 
 @pytest.mark.parametrize("table", ["few_calls", "fashion_mnist_quality"])

@@ -11,16 +11,18 @@ from jax import export
 from diffbook.generative.unet import Conv, UNet, patches, pixels
 
 
-def small():
-    return UNet(fine=4, coarse=8, attention=(1, 2), thin=2, width=16, depth=1, condition=8, rngs=nnx.Rngs(0))
+def small(dtype=None):
+    sizes = dict(fine=4, coarse=8, attention=(1, 2), thin=2, width=16, depth=1, condition=8)
+    return UNet(**sizes, dtype=dtype, rngs=nnx.Rngs(0))
 
 
-def test_conv_is_the_convolution():
-    conv = Conv(3, 5, rngs=nnx.Rngs(0))
-    x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
-    kernel = conv.linear.kernel[...].reshape(3, 3, 3, 5)
+@pytest.mark.parametrize("channels", [3, 16])  # one product, and sixteen
+def test_conv_is_the_convolution(channels):
+    conv = Conv(channels, 5, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 7, 6, channels))
+    kernel = conv.linear.kernel[...].reshape(3, 3, channels, 5)
     expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(conv(x), expected, atol=1e-5)  # 27 products of size 1 each, in float32
+    np.testing.assert_allclose(conv(x), expected, atol=1e-5)  # 9 products a channel, of size 1 in all, in float32
 
 
 def test_patches_and_back():
@@ -68,6 +70,25 @@ def test_bfloat16_in_bfloat16_out():
     half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
     out = nnx.merge(graph, half)(jnp.zeros((2, 28, 28, 1), jnp.bfloat16), 0.5, jnp.zeros(2, jnp.int32))
     assert out.dtype == jnp.bfloat16
+
+
+def test_arithmetic_in_bfloat16_with_parameters_in_single_precision():
+    x = jax.random.normal(jax.random.key(0), (8, 28, 28, 1))
+    t, label = jnp.linspace(0.05, 0.95, 8), jnp.arange(8)
+
+    def power(model):
+        out = model(x, t, label)
+        return jnp.mean(out**2), out
+
+    run = nnx.jit(nnx.value_and_grad(power, has_aux=True))
+    (_, exact), gradient = run(filled(small, 0.1))
+    (_, rounded), gradient_of_rounded = run(filled(lambda: small(jnp.bfloat16), 0.1))
+    assert rounded.dtype == jnp.float32
+    assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(gradient_of_rounded))
+    whole, part = (jnp.concatenate([g.ravel() for g in jax.tree.leaves(g)]) for g in (gradient, gradient_of_rounded))
+    for a, b in ((exact, rounded), (whole, part)):
+        off = float(jnp.linalg.norm(b - a) / jnp.linalg.norm(a))
+        assert 2**-12 < off < 0.05  # a rounding is 2^-9 and some thirty follow one another; single precision has 2^-24
 
 
 def test_bad_input():

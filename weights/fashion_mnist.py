@@ -30,8 +30,14 @@ def plateau(peak, num_steps):
     return optax.piecewise_interpolate_schedule("linear", peak / 100, corners)
 
 
+def again(peak, num_steps):
+    """`plateau` of 14,000 steps, after which the rate rises once more, and falls evenly to the end."""
+    corners = {500: 100.0, 10_500: 1.0, 14_000: 0.01, 14_500: 100.0, num_steps: 0.01}
+    return optax.piecewise_interpolate_schedule("linear", peak / 100, corners)
+
+
 RUNS = {
-    "fashion_mnist": dict(num_steps=14_000, batch=128, rate=1.2e-3, schedule=plateau, ema=0.9995, every=100),
+    "fashion_mnist": dict(num_steps=26_000, batch=128, rate=1.2e-3, schedule=again, ema=0.9995, every=100),
     "fashion_mnist_classifier": dict(num_steps=10_000, batch=128, rate=2e-3, schedule=plateau, ema=0.998, every=100),
 }
 DROP_LABEL = 0.1  # fraction of pictures shown without their class, for classifier-free guidance
@@ -76,7 +82,7 @@ class Log:
 def train(name, num_steps, checkpoint):
     """Train network `name`, log, and ship what came out."""
     run = RUNS[name] | ({"num_steps": num_steps} if num_steps else {})
-    model = NETWORKS[name](nnx.Rngs(SEED))
+    model = NETWORKS[name](rngs=nnx.Rngs(SEED))
     loss = classify if name.endswith("classifier") else denoise
     rate = run["schedule"](run["rate"], run["num_steps"])
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=0.01))

@@ -75,11 +75,12 @@ class MLP(nnx.Module):
 class Block(nnx.Module):
     """x + W silu(V (scale(c) * norm(x) + shift(c))): the condition sets scale and shift of what the block reads."""
 
-    def __init__(self, width: int, condition: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, condition: int, *, dtype=None, rngs: nnx.Rngs):
         self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
-        self.tell = nnx.Linear(condition, 2 * width, rngs=rngs)
-        self.up = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.down = nnx.Linear(2 * width, width, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        self.tell = nnx.Linear(condition, 2 * width, dtype=dtype, rngs=rngs)
+        self.up = nnx.Linear(width, 2 * width, dtype=dtype, rngs=rngs)
+        zero = nnx.initializers.zeros_init()
+        self.down = nnx.Linear(2 * width, width, kernel_init=zero, dtype=dtype, rngs=rngs)
 
     def __call__(self, h, c):
         scale, shift = jnp.split(self.tell(c), 2, axis=-1)

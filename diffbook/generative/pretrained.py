@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,8 +17,8 @@ from diffbook.generative.unet import UNet
 
 SHIPPED = Path(__file__).with_name("weights")
 NETWORKS = {
-    "fashion_mnist": lambda rngs: UNet(num_classes=10, rngs=rngs),
-    "fashion_mnist_classifier": lambda rngs: Classifier(rngs=rngs),
+    "fashion_mnist": partial(UNet, num_classes=10),
+    "fashion_mnist_classifier": Classifier,
 }
 
 
@@ -69,7 +70,7 @@ def unpack(path, model) -> dict:
 
 def _unfilled(make):
     """The network without its random start, whose thirty small programs would take longer to compile than to read."""
-    graph, params, rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
+    graph, params, rest = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))), nnx.Param, ...)
 
     def real(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -78,21 +79,26 @@ def _unfilled(make):
     return nnx.merge(graph, params, jax.tree.map(real, rest))
 
 
-def pretrained(name: str):
+def pretrained(name: str, *, dtype=None):
     """A network with the weights that ship with the package, in evaluation mode.
 
     Args:
       name: "fashion_mnist", a class-conditional `UNet` that predicts v under `vp_cosine()`, called as
         model(x, t, label), label 0 ... 9 or 10 for none; or "fashion_mnist_classifier", a `Classifier`.
+      dtype: of the arithmetic of the `UNet`, e.g. jnp.bfloat16; single precision if left out.
     Returns: an nnx.Module, a fresh one for each call. `weights/README.md` has the command, the seed and the time.
-    Raises: ValueError: for another name.
+    Raises: ValueError: for another name, or a dtype for the classifier.
 
     >>> model = nnx.jit(pretrained("fashion_mnist"))
     >>> model(jnp.zeros((2, 28, 28, 1)), 0.5, jnp.array([3, 10])).shape
     (2, 28, 28, 1)
     """
     require_choice(name, tuple(NETWORKS), "name", "pretrained")
-    model = _unfilled(NETWORKS[name])
+    require(
+        dtype is None or name == "fashion_mnist",
+        f"pretrained needs dtype=None for {name}, got {dtype}; only the U-Net computes in another precision",
+    )
+    model = _unfilled(NETWORKS[name] if dtype is None else partial(NETWORKS[name], dtype=dtype))
     unpack(SHIPPED / f"{name}.npz", model)
     model.eval()
     return model
