@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 from diffbook.generative.classifier import Classifier
 
@@ -25,6 +26,21 @@ def test_every_parameter_has_a_gradient():
     loss = lambda params: jnp.sin(nnx.merge(graph, params, rest)(x)).sum()  # noqa: E731
     for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
         assert bool(jnp.abs(gradient).max() > 0), jax.tree_util.keystr(path)
+
+
+def test_the_gradient_exports():
+    model = Classifier(width=16, num_features=6, rngs=nnx.Rngs(0))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    leaves, tree = jax.tree.flatten(params)
+
+    def slope(leaves, x):
+        def total(leaves):
+            return nnx.merge(graph, jax.tree.unflatten(tree, leaves), rest, copy=True)(x).sum()
+
+        return jax.grad(total)(leaves)
+
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (leaves, jnp.zeros((2, 28, 28, 1))))
+    assert export.export(jax.jit(slope), platforms=["cuda", "tpu"])(*shapes).platforms == ("cuda", "tpu")
 
 
 def test_bad_input():

@@ -17,7 +17,7 @@ from diffbook.generative.flow_samplers import (
     sample_flow,
     sde_dpm_solver_pp_2m,
 )
-from diffbook.generative.grids import times_of_noise
+from diffbook.generative.grids import edm_sigmas, times_of_noise
 
 COSINE, WIDTH = vp_cosine(), 0.3
 
@@ -132,8 +132,11 @@ def test_limit_clips_the_clean_sample():
 def test_exports(platform):
     def f(x, key):
         ts = jnp.linspace(1, 0, 5)
-        draws = [sample_flow(v_of_gaussian, x, ts, COSINE, kind="v", step=s) for s in (edm_heun, dpm_solver_pp_2m)]
-        return draws, sample_flow(eps_of_gaussian, x, ts[1:], COSINE, step=sde_dpm_solver_pp_2m, key=key, limit=1.0)
+        flow, dice = (ddim, edm_heun, dpm_solver_pp_2m), (ancestral, sde_dpm_solver_pp_2m)
+        draws = [sample_flow(v_of_gaussian, x, ts, COSINE, kind="v", step=step) for step in flow]
+        grid = times_of_noise(COSINE, edm_sigmas(4, 0.01, 10.0))
+        dice = [sample_flow(eps_of_gaussian, x, grid, COSINE, step=step, key=key, limit=1.0) for step in dice]
+        return draws, dice
 
     x, key = jax.ShapeDtypeStruct((4, 8), jnp.float32), jax.random.key(0)
     exported = export.export(jax.jit(f), platforms=[platform])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from diffbook.generative import sample_flow, straight, times_of_noise
 from diffbook.generative.guidance import classifier_free, observed
@@ -83,6 +84,16 @@ def test_observed_coordinate_of_a_gaussian_has_the_exact_posterior():
         bayes = cov[1:, :1] / (1 + NOISE)
         np.testing.assert_allclose(centre, [VALUE / (1 + NOISE), (bayes * VALUE)[0, 0]], atol=0.01)
         np.testing.assert_allclose((shape.T @ shape)[1, 1], 1 - (bayes * CORRELATION)[0, 0], atol=0.01)
+
+
+def test_exports():
+    def both(x, t, w):
+        guided = classifier_free(model, LABELS, w, no_class=10, interval=(0.25, 0.75))
+        seen = observed(lambda x, t: 0.5 * x, jnp.ones((3, 1)), lambda x: x[:, :1], straight(), noise_var=0.1)
+        return guided(x, t), seen(x, t)
+
+    args = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (X.shape, (), ()))
+    assert export.export(jax.jit(both), platforms=["cuda", "tpu"])(*args).platforms == ("cuda", "tpu")
 
 
 def test_observed_needs_noise():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,28 @@ def test_bad_input():
         pretrained("imagenet")
     with pytest.raises(ValueError, match="dtype=None"):
         pretrained("fashion_mnist_classifier", dtype=jnp.bfloat16)
+
+
+def test_clothes_are_as_good_as_the_book_asks():
+    facts = json.loads((SHIPPED / "fashion_mnist_quality.json").read_text())
+    many, few = (facts["ways"][f"SDE, {calls} calls"] for calls in (50, 10))
+    assert facts["accuracy"] > 0.92 and facts["samples"] == 5000 and many["calls"] == 50
+    assert many["distance"] <= 5 * facts["floor"]
+    assert few["distance"] <= 2 * many["distance"]
+    assert min(many["agreement"], few["agreement"]) >= 0.90
+    assert all(0.9 <= way["nn_ratio"] <= 1.1 for way in facts["ways"].values())
+
+
+def test_digits_are_as_good_as_the_book_asks_from_three_starts():
+    root = Path(__file__).parents[1]
+    starts = json.loads((root / "weights" / "digits_quality.json").read_text())["seeds"]
+    assert [start["seed"] for start in starts] == [0, 1, 2]
+    for start in starts:
+        assert start["floors"] <= 1.3 and start["agreement"] >= 0.99 and 0.9 <= start["novelty"] <= 1.1, start
+        assert start["training_seconds"] <= 60
+    floors = [start["floors"] for start in starts]
+    assert "three starts of the network below" in (page := (root / "book" / "08_ddpm.md").read_text())
+    assert f"got {min(floors):.2f} to {max(floors):.2f}" in page
 
 
 @pytest.mark.parametrize("table", ["few_calls", "fashion_mnist_quality"])

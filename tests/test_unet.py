@@ -7,12 +7,13 @@ import pytest
 from filled import filled
 from flax import nnx
 from jax import export
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffbook.generative.unet import Conv, UNet, patches, pixels
 
 
-def small(dtype=None):
-    sizes = dict(fine=4, coarse=8, attention=(1, 2), thin=2, width=16, depth=1, condition=8)
+def small(dtype=None, fine=4):
+    sizes = dict(fine=fine, coarse=8, attention=(1, 2), thin=2, width=16, depth=1, condition=8)
     return UNet(**sizes, dtype=dtype, rngs=nnx.Rngs(0))
 
 
@@ -52,17 +53,33 @@ def test_every_parameter_has_a_gradient_and_the_label_is_heeded():
     np.testing.assert_allclose(nothing, run(params, jnp.full(22, 10))[:2], atol=1e-4)
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_exports(platform):
-    graph, params = nnx.split(small())
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_the_gradient_exports(dtype):
+    graph, params = nnx.split(small(dtype, fine=16))  # wide enough for both ways of `Conv`
     flat, tree = jax.tree.flatten(params)
 
-    def run(flat, x, t, label):
-        return nnx.merge(graph, jax.tree.unflatten(tree, flat))(x, t, label)
+    def loss(flat, x, t, label):
+        return jnp.mean(nnx.merge(graph, jax.tree.unflatten(tree, flat))(x, t, label) ** 2)
 
+    run = jax.value_and_grad(loss)
     args = (flat, jnp.zeros((2, 28, 28, 1)), jnp.zeros(2), jnp.zeros(2, jnp.int32))
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), args)
-    assert export.export(jax.jit(run), platforms=[platform])(*shapes).platforms == (platform,)
+    assert export.export(jax.jit(run), platforms=["cuda", "tpu"])(*shapes).platforms == ("cuda", "tpu")
+
+
+def test_the_gradient_of_a_batch_spread_over_eight_devices():
+    graph, params = nnx.split(filled(lambda: small(fine=16), 0.1))
+    x, t, label = (
+        jax.random.normal(jax.random.key(0), (16, 28, 28, 1)),
+        jnp.linspace(0.05, 0.95, 16),
+        jnp.arange(16) % 11,
+    )
+    run = jax.jit(jax.grad(lambda params, *args: jnp.mean(nnx.merge(graph, params)(*args) ** 2)))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    spread = jax.device_put((x, t, label), NamedSharding(mesh, PartitionSpec("data")))
+    assert len(spread[0].sharding.device_set) == 8
+    for one, many in zip(*(jax.tree.leaves(run(params, *args)) for args in ((x, t, label), spread)), strict=True):
+        np.testing.assert_allclose(many, one, atol=1e-5 * float(abs(one).max()))  # sums in another order
 
 
 def test_bfloat16_in_bfloat16_out():

@@ -3,7 +3,8 @@
 Each resumes from its last checkpoint and writes, to `diffbook/generative/weights/`, one line of log per stretch of
 steps (`<name>.jsonl`) and the moving average of the parameters in half precision with the facts of the run
 (`<name>.npz`). Every thousand steps a copy of these goes beside the checkpoint, for the curve of quality against
-minutes. `README.md` in this folder says what the runs took and what came out.
+minutes. The batch is spread over all devices, and where these are no CPUs the U-Net computes in bfloat16. `README.md`
+in this folder says what the runs took and what came out.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffbook import data
 from diffbook.generative import denoising_loss, vp_cosine
@@ -82,13 +84,16 @@ class Log:
 def train(name, num_steps, checkpoint):
     """Train network `name`, log, and ship what came out."""
     run = RUNS[name] | ({"num_steps": num_steps} if num_steps else {})
-    model = NETWORKS[name](rngs=nnx.Rngs(SEED))
+    in_half = name == "fashion_mnist" and jax.default_backend() != "cpu"
+    model = NETWORKS[name](rngs=nnx.Rngs(SEED), **(dict(dtype=jnp.bfloat16) if in_half else {}))
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    spread = NamedSharding(mesh, PartitionSpec("data"))
     loss = classify if name.endswith("classifier") else denoise
     rate = run["schedule"](run["rate"], run["num_steps"])
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.99, weight_decay=0.01))
     log = Log(SHIPPED / f"{name}.jsonl")
     checkpoint.mkdir(parents=True, exist_ok=True)
-    batches = minibatches(data.fashion_mnist("train"), run["batch"], key=jax.random.key(SEED))
+    batches = minibatches(data.fashion_mnist("train"), run["batch"], key=jax.random.key(SEED), sharding=spread)
     steps = fit(
         model, batches, loss, num_steps=run["num_steps"], key=jax.random.key(SEED + 1), optimizer=optimizer,
         ema=run["ema"], every=run["every"], save_every=5 * run["every"], checkpoint=checkpoint / name,

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from diffbook import data, metrics
 from diffbook.generative import dpm_solver_pp_2m, generate, pretrained, sample_flow, sde_dpm_solver_pp_2m, vp_cosine
+from diffbook.generative.generate import asking_times
 from diffbook.generative.pretrained import SHIPPED, unpack
 from diffbook.generative.schedules import perturb
 
@@ -136,7 +137,7 @@ def restarted(model, judge):
 def asked(num_steps, options):
     """Calls of the network: those with guidance count double."""
     low, high = options.get("interval", (0, 1))
-    times = np.linspace(1, 0, num_steps + 1)[:-1].astype(np.float32)
+    times = np.asarray(asking_times(num_steps)[:-1])
     return num_steps + int(((low <= times) & (times <= high)).sum()) * (options.get("guidance", 0) > 0)
 
 
@@ -169,7 +170,7 @@ def main(weights, with_curve):
         mean, std = judge.floor(CURVE["samples"])
         facts["curve"] = CURVE | {"floor": mean, "floor_std": std}
         facts["curve"]["points"] = curve(CHECKPOINTS.glob("fashion_mnist-*.npz"), judge)
-        facts["curve"]["peer"] = []
+        facts["curve"]["peer"] = json.loads(path.read_text())["curve"]["peer"] if path.exists() else []
         facts["curve"]["restarted"] = list(restarted(model, judge))
     elif path.exists():
         facts["curve"] = json.loads(path.read_text())["curve"]

@@ -15,6 +15,7 @@ from diffbook.generative.guidance import classifier_free, observed
 from diffbook.generative.likelihood import log_likelihood
 from diffbook.generative.losses import denoising_loss, hyvarinen_loss, sliced_loss
 from diffbook.generative.mixtures import GaussianMixture, empirical_denoiser
+from diffbook.generative.networks import MLP
 from diffbook.generative.preconditioning import edm_coefficients
 from diffbook.generative.pretrained import pretrained
 from diffbook.generative.samplers import (
@@ -38,11 +39,15 @@ from diffbook.generative.schedules import (
     vp_linear,
 )
 from diffbook.generative.targets import TARGETS, convert
+from diffbook.generative.training import fit
+from diffbook.generative.unet import UNet
 
 __all__ = [
+    "MLP",
     "TARGETS",
     "GaussianMixture",
     "Schedule",
+    "UNet",
     "alpha_bars",
     "ancestral",
     "annealed_langevin",
@@ -60,6 +65,7 @@ __all__ = [
     "edm_heun",
     "edm_sigmas",
     "empirical_denoiser",
+    "fit",
     "forward_sde",
     "from_betas",
     "generate",

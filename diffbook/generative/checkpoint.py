@@ -5,10 +5,13 @@ manifest is written last and by renaming, so a process killed at any moment leav
 what has none, or differs from it by a bit, is passed over for the one before.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -34,16 +37,35 @@ def save(directory, step: int, tree, *, about: dict, keep: int = 2) -> None:
         manifest.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
     _together("save")
-    with _checkpointer() as checkpointer:
+    with _writing(folder), _checkpointer() as checkpointer:
         checkpointer.save(folder, _raw(tree), force=True)
     _together("saved")
     if jax.process_index() == 0:
         facts = {"step": step, "about": about, "tree": _signature(tree), "files": _digests(folder)}
-        _write(manifest, json.dumps(facts, indent=1))
+        with _writing(folder):
+            _write(manifest, json.dumps(facts, indent=1))
         for old in _steps(directory)[:-keep]:
             _manifest(directory, old).unlink()
             shutil.rmtree(_folder(directory, old), ignore_errors=True)
     _together("listed")
+
+
+@contextlib.contextmanager
+def _writing(folder):
+    """What cannot be written is an OSError that says what to do, and leaves no pieces that fill the disk further."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # orbax hands the system's errors on as ValueError, with their number inside
+        found = re.search(r"os_error_code='?(\d+)", str(error))
+        code = getattr(error, "errno", None) or (int(found[1]) if found else None)
+        if code is None:
+            raise
+        for piece in folder.parent.glob(f"{folder.name}*"):
+            shutil.rmtree(piece, ignore_errors=True) if piece.is_dir() else piece.unlink(missing_ok=True)
+        what = "the disk is full" if code == errno.ENOSPC else os.strerror(code)
+        raise OSError(
+            code, f"save needs room for {folder}, but {what}; free some, and run again: earlier checkpoints are whole"
+        ) from error
 
 
 def restore(directory, like, *, about: dict):
