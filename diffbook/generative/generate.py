@@ -13,7 +13,7 @@ from diffbook.generative.guidance import classifier_free
 from diffbook.generative.schedules import vp_cosine
 
 
-def asking_times(num_steps: int) -> Float[Array, " num_steps+1"]:
+def asking_times(num_steps: int) -> Float[Array, " times"]:
     r"""The grid of `generate`, $t = (k/n)^{1.15}$ for k = n, ..., 0: steps a little longer where there is much noise.
 
     Even steps bring the pictures of the shipped network a little nearer to real ones; these get the class right more
