@@ -16,8 +16,10 @@ from diffbook.generative.schedules import vp_cosine
 def asking_times(num_steps: int) -> Float[Array, " times"]:
     r"""The grid of `generate`, $t = (k/n)^{1.15}$ for k = n, ..., 0: steps a little longer where there is much noise.
 
-    Even steps bring the pictures of the shipped network a little nearer to real ones; these get the class right more
-    often. Both were measured, with both numbers of calls that `weights/quality.py` looks at.
+    In ten calls even steps bring the network's pictures a little nearer to real ones, in fifty they do not; these
+    get the class right more often in both. `weights/README.md` has the table, with other exponents.
+
+    Returns: shape (num_steps + 1,), falling from 1 to 0.
     """
     return jnp.linspace(1.0, 0.0, num_steps + 1) ** 1.15
 
