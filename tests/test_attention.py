@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from jax import export
 
-from diffbook.generative.attention import AttentionBlock
+from diffbook.generative.attention import AttentionBlock, looks
 
 WIDTH, HEADS, CONDITION = 12, 3, 5
 LAYERS = ("tell", "ask", "answer", "up", "down")
@@ -50,6 +50,20 @@ def test_each_place_receives_the_mean_that_its_weights_say(block, given):
         read = (norm(row) * (1 + scale2[n]) + shift2[n]) @ parts["up"] + bias["up"]
         out.append(row + (read / (1 + np.exp(-read))) @ parts["down"] + bias["down"])
     np.testing.assert_allclose(block(*given), np.stack(out), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("first", (jax.jacfwd, jax.jacrev))
+@pytest.mark.parametrize("second", (jax.jacfwd, jax.jacrev))
+def test_its_derivatives_are_those_of_the_formula_written_plainly(first, second):
+    draws = np.random.default_rng(4)
+    q, k = (jnp.asarray(draws.normal(size=(2, 3, 2)), jnp.float32) for _ in range(2))
+
+    def plainly(q, k):
+        return jax.nn.softmax(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]))
+
+    for derivative in (first, lambda f, which: second(first(f, which), which)):
+        for got, wanted in zip(derivative(looks, (0, 1))(q, k), derivative(plainly, (0, 1))(q, k), strict=True):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, wanted)
 
 
 def test_it_knows_no_order_of_the_places(block, given):

@@ -18,13 +18,29 @@ def turned(x, kernel, dimensions, **options):
     return jax.lax.dot_general(x, jax.lax.optimization_barrier(kernel.T), (((x.ndim - 1,), (1,)), ((), ())), **options)
 
 
+@jax.custom_jvp
+def _fit(q, k):
+    """All the products of questions and keys, q k^T: (..., i, d), (..., j, d) -> (..., i, j)."""
+    return jnp.einsum("...id,...jd->...ij", q, k)
+
+
+@_fit.defjvp
+def _fit_and_change(primals, tangents):
+    """The change of the keys is told turned: run backwards, it turns the gradient of the fit, once, and is a product
+    that sums over rows. The one that sums over columns takes a CPU three times as long."""
+    (q, k), (dq, dk) = primals, tangents
+    turned_change = jax.lax.optimization_barrier(jnp.einsum("...jd,...id->...ji", dk, q))
+    change = jnp.einsum("...id,...jd->...ij", dq, k) + turned_change.swapaxes(-1, -2)
+    return _fit(q, k), jax.lax.optimization_barrier(change)
+
+
 def looks(q, k):
     """The weights of attention, softmax of q k^T / sqrt(d) over the last axis: (..., i, d), (..., j, d) -> (..., i, j).
 
     Written out, with the heads before the places, it takes a CPU a tenth less than `jax.nn.dot_product_attention`,
     which has to turn them round, there and back. The softmax is taken in single precision at least.
     """
-    fit = jnp.einsum("...id,...jd->...ij", q * q.shape[-1] ** -0.5, k)
+    fit = _fit(q * q.shape[-1] ** -0.5, k)
     return jax.nn.softmax(fit.astype(jnp.promote_types(fit.dtype, jnp.float32))).astype(fit.dtype)
 
 
@@ -63,8 +79,8 @@ class AttentionBlock(nnx.Module):
     def _asked(self, h, scale, shift):
         """Questions, keys and values, each of shape (n, heads, places, width / heads)."""
         x = self.norm(h).astype(h.dtype) * (1 + scale) + shift
-        kernels = jnp.split(self.ask.kernel[...].astype(x.dtype), 3, axis=1)
-        return [turned(x, kernel, None).reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for kernel in kernels]
+        asked = jnp.split(turned(x, self.ask.kernel[...].astype(x.dtype), None), 3, axis=-1)
+        return [a.reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for a in asked]
 
     def weights(self, h, c):
         """Who looks at whom, shape (n, heads, places, places); what a place gives to all, itself too, sums to 1."""
