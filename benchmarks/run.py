@@ -141,7 +141,7 @@ def measure_unet():
     differ = float(abs(answers[0] - answers[1]).max() / abs(answers[0]).max())
     assert differ < 1e-4, differ
     result = {
-        "trained": race(ours, [torch, generated, products], budget=120.0, rounds=7),
+        "trained": race(ours, [torch], budget=600.0, rounds=7) | race(ours, [generated, products], rounds=3),
         "differ": differ,
         "multiplications": unet.multiplications(),
         "times": summary(all_),
