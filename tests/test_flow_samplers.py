@@ -10,10 +10,10 @@ from jax import export
 
 from diffbook.generative import alpha_bars, ddim_step, ddpm_betas, ddpm_step, from_betas, vp_cosine
 from diffbook.generative.flow_samplers import (
-    ancestral,
     ddim,
+    ddpm,
     dpm_solver_pp_2m,
-    edm_heun,
+    heun,
     sample_flow,
     sde_dpm_solver_pp_2m,
 )
@@ -33,7 +33,7 @@ def eps_of_gaussian(x, t):
     return jnp.sqrt(var) / (alpha**2 * WIDTH**2 + var) * x
 
 
-@pytest.mark.parametrize("step, order", [(ddim, 1), (edm_heun, 2), (dpm_solver_pp_2m, 2)])
+@pytest.mark.parametrize("step, order", [(ddim, 1), (heun, 2), (dpm_solver_pp_2m, 2)])
 def test_order(step, order):
     """The flow of Gaussian data scales by the ratio of the standard deviations."""
     with jax.enable_x64(True):
@@ -49,7 +49,7 @@ def test_order(step, order):
         assert np.log2(error(80) / error(160)) == pytest.approx(order, abs=0.12)
 
 
-@pytest.mark.parametrize("step, order", [(ancestral, 1), (sde_dpm_solver_pp_2m, 2)])
+@pytest.mark.parametrize("step, order", [(ddpm, 1), (sde_dpm_solver_pp_2m, 2)])
 def test_order_of_the_variance(step, order):
     """Gaussian data: every step is linear, so the variance is the sum of squared responses to the start and each z."""
     with jax.enable_x64(True):
@@ -68,7 +68,7 @@ def test_order_of_the_variance(step, order):
         assert np.log2(error(80) / error(160)) == pytest.approx(order, abs=0.12)
 
 
-@pytest.mark.parametrize("step", [ddim, edm_heun, dpm_solver_pp_2m])
+@pytest.mark.parametrize("step", [ddim, heun, dpm_solver_pp_2m])
 def test_one_data_point_is_reached_from_pure_noise_in_any_number_of_steps(step):
     """All data are 0.7: both estimates are exact wherever one is, and no correction is due."""
 
@@ -100,10 +100,10 @@ def test_ancestral_is_ddpm_with_the_posteriors_variance():
 
     ts = jnp.array([0.6, 0.55])  # steps 12 and 11
     z = sample_flow(predict, x, ts, schedule, step=lambda move: move.z, key=jax.random.key(1))
-    got = sample_flow(predict, x, ts, schedule, step=ancestral, key=jax.random.key(1))
+    got = sample_flow(predict, x, ts, schedule, step=ddpm, key=jax.random.key(1))
     np.testing.assert_allclose(got, ddpm_step(x, 12, 0.3 * x, betas, z, variance="posterior"), rtol=2e-4, atol=2e-5)
     assert abs(float(z.mean())) < 4 / len(z) ** 0.5 and abs(float(z.var()) - 1) < 4 * (2 / len(z)) ** 0.5
-    quiet = sample_flow(predict, x, ts, schedule, step=functools.partial(ancestral, eta=0.0), key=jax.random.key(1))
+    quiet = sample_flow(predict, x, ts, schedule, step=functools.partial(ddpm, eta=0.0), key=jax.random.key(1))
     np.testing.assert_allclose(quiet, sample_flow(predict, x, ts, schedule, step=ddim), rtol=1e-5, atol=1e-6)
 
 
@@ -115,7 +115,7 @@ def test_calls_of_the_network_and_the_path():
         return v_of_gaussian(x, t)
 
     ts = jnp.array([1.0, 0.6, 0.3, 0.0])
-    for step, expected in ((ddim, 3), (dpm_solver_pp_2m, 3), (edm_heun, 4)):  # Heun: alpha = 0 and sigma' = 0 cost one
+    for step, expected in ((ddim, 3), (dpm_solver_pp_2m, 3), (heun, 4)):  # Heun: alpha = 0 and sigma' = 0 cost one
         calls.clear()
         path = sample_flow(predict, jnp.ones((2, 1)), ts, COSINE, kind="v", step=step, save="path")
         jax.effects_barrier()
@@ -132,7 +132,7 @@ def test_limit_clips_the_clean_sample():
 def test_exports(platform):
     def f(x, key):
         ts = jnp.linspace(1, 0, 5)
-        flow, dice = (ddim, edm_heun, dpm_solver_pp_2m), (ancestral, sde_dpm_solver_pp_2m)
+        flow, dice = (ddim, heun, dpm_solver_pp_2m), (ddpm, sde_dpm_solver_pp_2m)
         draws = [sample_flow(v_of_gaussian, x, ts, COSINE, kind="v", step=step) for step in flow]
         grid = times_of_noise(COSINE, edm_sigmas(4, 0.01, 10.0))
         dice = [sample_flow(eps_of_gaussian, x, grid, COSINE, step=step, key=key, limit=1.0) for step in dice]

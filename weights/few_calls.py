@@ -18,7 +18,7 @@ import numpy as np
 from quality import BATCH, look
 
 from diffbook import data, metrics
-from diffbook.generative import ddim, dpm_solver_pp_2m, edm_heun, sample_flow, sde_dpm_solver_pp_2m, vp_cosine
+from diffbook.generative import ddim, dpm_solver_pp_2m, heun, sample_flow, sde_dpm_solver_pp_2m, vp_cosine
 from diffbook.generative.pretrained import SHIPPED, pretrained
 
 CALLS = (4, 8, 12, 24)
@@ -43,7 +43,7 @@ def draw(model, step, num_steps, count):
 
 def num_steps(step, calls):
     """Heun's step asks twice, but for the first one, from no signal, and the last one, to no noise."""
-    return calls // 2 + 1 if step is edm_heun else calls
+    return calls // 2 + 1 if step is heun else calls
 
 
 def resampled(features, real):
@@ -77,7 +77,7 @@ def main(count, all_calls):
         "methods": {},
     }
     labels = np.arange(count) % 10
-    for step in (ddim, edm_heun, dpm_solver_pp_2m, sde_dpm_solver_pp_2m):
+    for step in (ddim, heun, dpm_solver_pp_2m, sde_dpm_solver_pp_2m):
         row = {"distance": [], "agreement": [], "resampled": []}
         for calls in all_calls:
             started = time.time()

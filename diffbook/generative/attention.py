@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from diffbook._checks import require
+from diffbook.generative.lean import layer_norm, silu
 
 
 def turned(x, kernel, dimensions, **options):
@@ -68,7 +69,6 @@ class AttentionBlock(nnx.Module):
             f"AttentionBlock needs heads that divide the width, got {heads=}, {width=}; take a width of 32 a head",
         )
         zero, self.heads = nnx.initializers.zeros_init(), heads
-        self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
         linear = functools.partial(nnx.Linear, dtype=dtype, rngs=rngs)
         self.tell = linear(condition, 4 * width)
         self.ask = linear(width, 3 * width, use_bias=False)
@@ -78,7 +78,7 @@ class AttentionBlock(nnx.Module):
 
     def _asked(self, h, scale, shift):
         """Questions, keys and values, each of shape (n, heads, places, width / heads)."""
-        x = self.norm(h).astype(h.dtype) * (1 + scale) + shift
+        x = layer_norm(h).astype(h.dtype) * (1 + scale) + shift
         asked = jnp.split(turned(x, self.ask.kernel[...].astype(x.dtype), None), 3, axis=-1)
         return [a.reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for a in asked]
 
@@ -92,4 +92,4 @@ class AttentionBlock(nnx.Module):
         q, k, v = self._asked(h, scale, shift)
         seen = jnp.einsum("nhij,nhjd->nhid", looks(q, k), v)
         h = h + self.answer(seen.swapaxes(1, 2).reshape(h.shape))
-        return h + self.down(nnx.silu(self.up(self.norm(h).astype(h.dtype) * (1 + scale2) + shift2)))
+        return h + self.down(silu(self.up(layer_norm(h).astype(h.dtype) * (1 + scale2) + shift2)))

@@ -55,7 +55,7 @@ def ddim(move: Move):
     return move.there
 
 
-def edm_heun(move: Move):
+def heun(move: Move):
     r"""The mean of the noise estimates at both ends: $x' = x'_{\rm DDIM} +
     (\sigma' - \alpha'\sigma/\alpha)\,(\hat\varepsilon' - \hat\varepsilon)/2$. Order 2, two calls a step.
 
@@ -91,7 +91,7 @@ def dpm_solver_pp_2m(move: Move):
     return move.there + gain * _trend(move)
 
 
-def ancestral(move: Move, eta: float = 1.0):
+def ddpm(move: Move, eta: float = 1.0):
     r"""A step with fresh noise in place of a part of the estimated one: $x' = \alpha'\hat x_0 +
     \sqrt{\sigma'^2 - s^2}\,\hat\varepsilon + s z$, $s = \eta\,\frac{\sigma'}{\sigma}
     \sqrt{\sigma^2 - \alpha^2\sigma'^2/\alpha'^2}$.
@@ -108,7 +108,7 @@ def ancestral(move: Move, eta: float = 1.0):
 
 
 def sde_dpm_solver_pp_2m(move: Move):
-    r"""The same continuation on the way of the reverse SDE: the step of `ancestral` plus
+    r"""The same continuation on the way of the reverse SDE: the step of `ddpm` plus
     $\alpha'(1 - e^{-2h})\,\frac{h}{2 h_-}(\hat x_0 - \hat x_{0-})$. For Gaussian data the variance is right to order 2.
 
     Noise added and removed again wears off the errors of earlier steps, the network's among them.
@@ -117,7 +117,7 @@ def sde_dpm_solver_pp_2m(move: Move):
     """
     now, then = move.now, move.then
     gain = then.alpha - (now.alpha * then.sigma / now.sigma) ** 2 / then.alpha
-    return ancestral(move) + gain * _trend(move)
+    return ddpm(move) + gain * _trend(move)
 
 
 def _estimate(predict, kind, limit, schedule, x, t):
@@ -149,7 +149,7 @@ def _one(x, t):
 def sample_flow(
     predict, x, ts, schedule: Schedule, *, kind="eps", step=dpm_solver_pp_2m, limit=None, key=None, save="last"
 ) -> Float[Array, "..."]:
-    """Walk from noise at ts[0] down to ts[-1]: at each time ask the network once (`edm_heun`: twice) and take one step.
+    """Walk from noise at ts[0] down to ts[-1]: at each time ask the network once (`heun`: twice) and take one step.
 
     Args:
       predict: predict(x, t) -> array like x, t a scalar; e.g. `lambda x, t: model(x, t, labels)`.
@@ -157,7 +157,7 @@ def sample_flow(
       ts: falling times, shape (m + 1,), down to 0 or a little above: m network calls; of Heun's 2 m, less one for each
         end with alpha = 0 or sigma = 0. See `times_of_noise` and `edm_sigmas`.
       schedule: of the noise.  kind: what `predict` predicts, one of `TARGETS`. "eps" and "score" need alpha(ts[0]) > 0.
-      step: `ddim`, `edm_heun`, `dpm_solver_pp_2m`; with a key `ancestral`, `sde_dpm_solver_pp_2m`; or step(move) -> x.
+      step: `ddim`, `heun`, `dpm_solver_pp_2m`; with a key `ddpm`, `sde_dpm_solver_pp_2m`; or step(move) -> x.
       limit: None, or the largest magnitude that data have; the estimates of the clean sample are clipped to it.
       key: typed random key for a step that adds noise.
       save: "last" -> like x; "path" -> (m + 1, n, ...).

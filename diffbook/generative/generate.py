@@ -43,7 +43,7 @@ def generate(
       num_steps: network calls, >= 1; those with guidance count double.
       guidance: w >= 0 of `classifier_free`. 0 samples what was learned; more looks more typical and varies less.
       interval: the times between which guidance acts. The network is asked at all of `asking_times` but the last.
-      step: of `sample_flow`. Those of the flow, `ddim`, `edm_heun` (twice the calls), `dpm_solver_pp_2m`, give the same
+      step: of `sample_flow`. Those of the flow, `ddim`, `heun` (twice the calls), `dpm_solver_pp_2m`, give the same
         pictures for any num_steps, up to the error of the steps; those of the SDE wear off the network's errors.
     Returns: shape (n, h, w, c), float32 in [-1, 1].
     Raises: ValueError: for labels out of range, num_steps < 1, a negative guidance, an empty interval.

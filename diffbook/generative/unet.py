@@ -13,6 +13,7 @@ from flax import nnx
 
 from diffbook._checks import require, require_count
 from diffbook.generative.attention import AttentionBlock
+from diffbook.generative.lean import layer_norm, silu
 from diffbook.generative.networks import Block, Condition
 
 
@@ -98,14 +99,13 @@ class ConvBlock(nnx.Module):
 
     def __init__(self, width: int, condition: int, *, dtype=None, rngs: nnx.Rngs):
         zero = nnx.initializers.zeros_init()
-        self.norm = nnx.LayerNorm(width, use_bias=False, use_scale=False, rngs=rngs)
         self.tell = nnx.Linear(condition, 2 * width, dtype=dtype, rngs=rngs)
         self.first = Conv(width, width, rngs=rngs)
         self.second = Conv(width, width, kernel_init=zero, rngs=rngs)
 
     def __call__(self, h, c):
         scale, shift = jnp.split(self.tell(c)[:, None, None], 2, axis=-1)
-        return h + self.second(nnx.silu(self.first(self.norm(h).astype(h.dtype) * (1 + scale) + shift)))
+        return h + self.second(silu(self.first(layer_norm(h).astype(h.dtype) * (1 + scale) + shift)))
 
 
 class UNet(nnx.Module):
@@ -169,7 +169,6 @@ class UNet(nnx.Module):
         self.up2 = attentive(attention[1])
         self.up = linear(coarse, 4 * fine)
         self.up1 = ConvBlock(fine, condition, **told)
-        self.norm = nnx.LayerNorm(fine, use_bias=False, use_scale=False, rngs=rngs)
         self.out = linear(fine, 4, kernel_init=nnx.initializers.zeros_init())
 
     def __call__(self, x, t, label=None):
@@ -189,4 +188,4 @@ class UNet(nnx.Module):
         for block in self.up2.layers:
             coarse = block(coarse, c)
         fine = fine + pixels(self.up(coarse).reshape(n, 7, 7, -1), 2)
-        return pixels(self.out(self.norm(self.up1(fine, c)).astype(dtype)), 2).astype(asked)
+        return pixels(self.out(layer_norm(self.up1(fine, c)).astype(dtype)), 2).astype(asked)

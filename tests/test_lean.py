@@ -1,0 +1,48 @@
+"""Layer normalisation and SiLU: against Flax's, derivatives in both directions and to second order, small precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from diffbook.generative.lean import layer_norm, silu
+
+FLAX = nnx.LayerNorm(6, use_bias=False, use_scale=False, rngs=nnx.Rngs(0))
+BOTH = pytest.mark.parametrize(("ours", "usual"), [(layer_norm, FLAX), (silu, nnx.silu)], ids=["layer_norm", "silu"])
+
+
+def rows(*shape):
+    return jnp.asarray(np.random.default_rng(0).normal(1.0, 2.0, shape), jnp.float32)
+
+
+@BOTH
+def test_it_is_that_of_flax(ours, usual):
+    np.testing.assert_allclose(ours(rows(3, 4, 6)), usual(rows(3, 4, 6)), rtol=1e-5, atol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("first", (jax.jacfwd, jax.jacrev))
+@pytest.mark.parametrize("second", (jax.jacfwd, jax.jacrev))
+def test_its_derivatives_are_those_of_the_definition(ours, usual, first, second):
+    for derivative in (first, lambda f: second(first(f))):
+        np.testing.assert_allclose(derivative(ours)(rows(2, 6)), derivative(usual)(rows(2, 6)), rtol=1e-4, atol=1e-5)
+
+
+def test_equal_numbers_become_zeros_with_a_finite_slope():
+    x = jnp.full((2, 6), 3.0)
+    assert not layer_norm(x).any()
+    assert jnp.isfinite(jax.jacrev(layer_norm)(x)).all()
+
+
+def test_far_out_silu_is_0_or_x_and_its_slope_0_or_1():
+    x = jnp.array([-1e4, -200.0, 200.0, 1e4])
+    assert jnp.array_equal(silu(x), jnp.maximum(x, 0))
+    assert jnp.array_equal(jax.vmap(jax.grad(silu))(x), x > 0)
+
+
+@pytest.mark.parametrize(("layer", "within"), [(layer_norm, jnp.float32), (silu, jnp.bfloat16)])
+def test_a_gradient_comes_back_in_the_precision_of_what_went(layer, within):
+    x = rows(3, 6).astype(jnp.bfloat16)
+    assert layer(x).dtype == within
+    assert jax.grad(lambda x: (layer(x) ** 3).sum())(x).dtype == jnp.bfloat16
