@@ -49,7 +49,7 @@ def silu(x):
 
     References: Ramachandran, Zoph & Le 2017 (as "Swish").
 
-    >>> silu(jnp.array([-1.0, 0.0, 100.0])).round(3).tolist()
+    >>> [round(y, 3) for y in silu(jnp.array([-1.0, 0.0, 100.0])).tolist()]
     [-0.269, 0.0, 100.0]
     """
     return x * jax.nn.sigmoid(x)
