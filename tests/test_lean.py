@@ -1,4 +1,4 @@
-"""Layer normalisation and SiLU: against Flax's, derivatives in both directions and to second order, small precision."""
+"""Layer normalisation, SiLU, scale and shift: values, derivatives both ways and to second order, small precision."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from diffbook.generative.lean import layer_norm, silu
+from diffbook.generative.lean import layer_norm, modulate, silu
 
 FLAX = nnx.LayerNorm(6, use_bias=False, use_scale=False, rngs=nnx.Rngs(0))
 BOTH = pytest.mark.parametrize(("ours", "usual"), [(layer_norm, FLAX), (silu, nnx.silu)], ids=["layer_norm", "silu"])
@@ -27,6 +27,20 @@ def test_it_is_that_of_flax(ours, usual):
 def test_its_derivatives_are_those_of_the_definition(ours, usual, first, second):
     for derivative in (first, lambda f: second(first(f))):
         np.testing.assert_allclose(derivative(ours)(rows(2, 6)), derivative(usual)(rows(2, 6)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", (jax.jacfwd, jax.jacrev))
+@pytest.mark.parametrize("second", (jax.jacfwd, jax.jacrev))
+def test_scale_and_shift_act_and_change_as_written_out(first, second):
+    def plain(x, scale, shift):
+        return x * (1 + scale) + shift
+
+    told = rows(2, 3, 4), rows(2, 1, 4), rows(1, 1, 4)
+    np.testing.assert_allclose(modulate(*told), plain(*told), rtol=1e-6)
+    for derivative in (first, lambda f, argnums: second(first(f, argnums), argnums)):
+        got, expected = (jax.tree.leaves(derivative(f, (0, 1, 2))(*told)) for f in (modulate, plain))
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_equal_numbers_become_zeros_with_a_finite_slope():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from diffbook._checks import require
-from diffbook.generative.lean import layer_norm, silu
+from diffbook.generative.lean import layer_norm, modulate, silu
 
 
 def turned(x, kernel, dimensions, **options):
@@ -78,7 +78,7 @@ class AttentionBlock(nnx.Module):
 
     def _asked(self, h, scale, shift):
         """Questions, keys and values, each of shape (n, heads, places, width / heads)."""
-        x = layer_norm(h).astype(h.dtype) * (1 + scale) + shift
+        x = modulate(layer_norm(h).astype(h.dtype), scale, shift)
         asked = jnp.split(turned(x, self.ask.kernel[...].astype(x.dtype), None), 3, axis=-1)
         return [a.reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for a in asked]
 
@@ -92,4 +92,4 @@ class AttentionBlock(nnx.Module):
         q, k, v = self._asked(h, scale, shift)
         seen = jnp.einsum("nhij,nhjd->nhid", looks(q, k), v)
         h = h + self.answer(seen.swapaxes(1, 2).reshape(h.shape))
-        return h + self.down(silu(self.up(layer_norm(h).astype(h.dtype) * (1 + scale2) + shift2)))
+        return h + self.down(silu(self.up(modulate(layer_norm(h).astype(h.dtype), scale2, shift2))))

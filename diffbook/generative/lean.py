@@ -1,7 +1,7 @@
-"""Two layers without parameters whose derivative keeps little: what else autodiff would store is computed again.
+"""Layers without parameters, in pieces that a processor gets through quickly, and with derivatives that keep little.
 
 Between the matrix products of a network a processor waits for memory, so a number computed twice can cost less than
-one written and read back.
+one written and read back. XLA decides that for itself, in a CPU not always well; a barrier says it.
 """
 
 import jax
@@ -9,13 +9,15 @@ import jax.numpy as jnp
 
 SMALLEST = 1e-6  # variance that is added, so that a row of equal numbers has a finite slope
 
+_apart = jax.lax.optimization_barrier
+
 
 def _with_scale(x):
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = x.mean(-1, keepdims=True)
     var = jnp.maximum((x * x).mean(-1, keepdims=True) - mean * mean, 0)
-    scale = jax.lax.rsqrt(var + SMALLEST)
-    return (x - mean) * scale, scale
+    mean, scale = _apart((mean, jax.lax.rsqrt(var + SMALLEST)))  # or the sums would write the whole array too, slowly
+    return _apart((x - mean) * scale), scale
 
 
 @jax.custom_jvp
@@ -44,6 +46,27 @@ def _layer_norm_and_change(primals, tangents):
 
 
 @jax.custom_jvp
+def modulate(x, scale, shift):
+    """x * (1 + scale) + shift; backwards, 1 + scale is spread over x again and not kept spread.
+
+    Args:
+      x: shape (..., width).  scale, shift: of shapes that broadcast to that of x.
+    Returns: shape of x.
+    References: Peebles & Xie 2023, section 3.2.
+
+    >>> modulate(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 0.0]]), 0.5).tolist()
+    [[2.5, 2.5], [6.5, 4.5]]
+    """
+    return x * (1 + scale) + shift
+
+
+@modulate.defjvp
+def _modulate_and_change(primals, tangents):
+    (x, scale, shift), (dx, dscale, dshift) = primals, tangents
+    return modulate(x, scale, shift), _apart(dx) * (1 + _apart(scale)) + x * dscale + dshift
+
+
+@jax.custom_jvp
 def silu(x):
     r"""$x\,s(x)$ with $s(x) = 1/(1 + e^{-x})$, at each number; backwards, s is computed again.
 
@@ -57,6 +80,6 @@ def silu(x):
 
 @silu.defjvp
 def _silu_and_change(primals, tangents):
-    x = jax.lax.optimization_barrier(primals[0])  # or XLA would store the s of the way there
+    x = _apart(primals[0])  # or XLA would store the s of the way there
     s = jax.nn.sigmoid(x)
     return silu(*primals), s * (1 + x * (1 - s)) * tangents[0]

@@ -30,7 +30,8 @@ def _leaves(model):
 
 def pack(path, model, *, about: dict) -> None:
     """Write the parameters of `model` in half precision, with JSON facts about the run that made them."""
-    arrays = {name: np.asarray(leaf, np.float16) for name, leaf in _leaves(model).items()}
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+        arrays = {name: np.asarray(leaf, np.float16) for name, leaf in _leaves(model).items()}
     require(
         all(np.isfinite(a).all() for a in arrays.values()),
         f"{path} needs finite parameters within half precision, got NaN, infinity or more than 65504; train again",

@@ -13,7 +13,7 @@ from flax import nnx
 
 from diffbook._checks import require, require_count
 from diffbook.generative.attention import AttentionBlock
-from diffbook.generative.lean import layer_norm, silu
+from diffbook.generative.lean import layer_norm, modulate, silu
 from diffbook.generative.networks import Block, Condition
 
 
@@ -105,7 +105,7 @@ class ConvBlock(nnx.Module):
 
     def __call__(self, h, c):
         scale, shift = jnp.split(self.tell(c)[:, None, None], 2, axis=-1)
-        return h + self.second(silu(self.first(layer_norm(h).astype(h.dtype) * (1 + scale) + shift)))
+        return h + self.second(silu(self.first(modulate(layer_norm(h).astype(h.dtype), scale, shift))))
 
 
 class UNet(nnx.Module):
