@@ -1,7 +1,7 @@
 """Layers without parameters, in pieces that a processor gets through quickly, and with derivatives that keep little.
 
 Between the matrix products of a network a processor waits for memory, so a number computed twice can cost less than
-one written and read back. XLA decides that for itself, in a CPU not always well; a barrier says it.
+one written and read back. XLA decides that for itself, on a CPU not always well; a barrier decides it here.
 """
 
 import jax
