@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from diffbook.generative.lean import layer_norm, modulate, silu
+from diffbook.generative.lean import layer_norm, modulate, row_product, silu
 
 FLAX = nnx.LayerNorm(6, use_bias=False, use_scale=False, rngs=nnx.Rngs(0))
 BOTH = pytest.mark.parametrize(("ours", "usual"), [(layer_norm, FLAX), (silu, nnx.silu)], ids=["layer_norm", "silu"])
@@ -60,3 +60,32 @@ def test_a_gradient_comes_back_in_the_precision_of_what_went(layer, within):
     x = rows(3, 6).astype(jnp.bfloat16)
     assert layer(x).dtype == within
     assert jax.grad(lambda x: (layer(x) ** 3).sum())(x).dtype == jnp.bfloat16
+
+
+LAST_WITH_FIRST = (((2,), (0,)), ((), ()))
+
+
+@pytest.mark.parametrize("derivative", (jax.jacfwd, jax.jacrev))
+def test_a_product_of_rows_is_the_product(derivative):
+    x, kernel = rows(2, 3, 4), rows(4, 5)
+
+    def ours(x, kernel):
+        return row_product(x, kernel, LAST_WITH_FIRST)
+
+    np.testing.assert_allclose(ours(x, kernel), x @ kernel, rtol=1e-6)
+    for got, wanted in zip(derivative(ours, (0, 1))(x, kernel), derivative(jnp.matmul, (0, 1))(x, kernel), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_product_of_rows_and_its_gradients_multiply_matrices():
+    def total(x, kernel):
+        return jnp.sum(row_product(x, kernel, LAST_WITH_FIRST) ** 2)
+
+    steps = jax.make_jaxpr(jax.grad(total, (0, 1)))(rows(2, 3, 4), rows(4, 5)).eqns
+    products = [step for step in steps if step.primitive.name == "dot_general"]
+    assert len(products) == 3 and all(v.aval.ndim == 2 for step in products for v in step.invars)
+
+
+def test_a_product_over_other_axes_is_refused():
+    with pytest.raises(ValueError, match="last axis of x"):
+        row_product(rows(2, 3, 4), rows(3, 5), (((1,), (0,)), ((), ())))

@@ -7,16 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from diffbook._checks import require
-from diffbook.generative.lean import layer_norm, modulate, silu
-
-
-def turned(x, kernel, dimensions, **options):
-    """`jax.lax.dot_general` for `nnx.Linear`, with the kernel turned first and the sum over the last axis of both.
-
-    On a CPU the gradient with respect to the kernel then is a product without a transposed result, and takes three
-    quarters of the time. The barrier keeps XLA from undoing it.
-    """
-    return jax.lax.dot_general(x, jax.lax.optimization_barrier(kernel.T), (((x.ndim - 1,), (1,)), ((), ())), **options)
+from diffbook.generative.lean import layer_norm, modulate, row_product, silu
 
 
 @jax.custom_jvp
@@ -69,17 +60,17 @@ class AttentionBlock(nnx.Module):
             f"AttentionBlock needs heads that divide the width, got {heads=}, {width=}; take a width of 32 a head",
         )
         zero, self.heads = nnx.initializers.zeros_init(), heads
-        linear = functools.partial(nnx.Linear, dtype=dtype, rngs=rngs)
+        linear = functools.partial(nnx.Linear, dtype=dtype, dot_general=row_product, rngs=rngs)
         self.tell = linear(condition, 4 * width)
         self.ask = linear(width, 3 * width, use_bias=False)
-        self.answer = linear(width, width, kernel_init=zero, dot_general=turned)
-        self.up = linear(width, 2 * width, dot_general=turned)
-        self.down = linear(2 * width, width, kernel_init=zero, dot_general=turned)
+        self.answer = linear(width, width, kernel_init=zero)
+        self.up = linear(width, 2 * width)
+        self.down = linear(2 * width, width, kernel_init=zero)
 
     def _asked(self, h, scale, shift):
         """Questions, keys and values, each of shape (n, heads, places, width / heads)."""
         x = modulate(layer_norm(h).astype(h.dtype), scale, shift)
-        asked = jnp.split(turned(x, self.ask.kernel[...].astype(x.dtype), None), 3, axis=-1)
+        asked = jnp.split(self.ask(x), 3, axis=-1)
         return [a.reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for a in asked]
 
     def weights(self, h, c):

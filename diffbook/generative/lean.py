@@ -7,6 +7,8 @@ one written and read back. XLA decides that for itself, on a CPU not always well
 import jax
 import jax.numpy as jnp
 
+from diffbook._checks import require
+
 SMALLEST = 1e-6  # variance that is added, so that a row of equal numbers has a finite slope
 
 _apart = jax.lax.optimization_barrier
@@ -83,3 +85,26 @@ def _silu_and_change(primals, tangents):
     x = _apart(primals[0])  # or XLA would store the s of the way there
     s = jax.nn.sigmoid(x)
     return silu(*primals), s * (1 + x * (1 - s)) * tangents[0]
+
+
+def row_product(x, kernel, dimensions, **options):
+    """`jax.lax.dot_general` for `nnx.Linear`, with all axes of x but the last laid out as the rows of one matrix.
+
+    The gradient with respect to the kernel then sums over one axis, and a CPU takes both of its factors as they are.
+    Over several axes XLA first turns one of the two, number by number, which takes as long as the product.
+
+    Args:
+      x: shape (..., width).  kernel: shape (width, out).  dimensions: the last axis of x with the first of the kernel.
+      options: as for `jax.lax.dot_general`.
+    Returns: shape (..., out).
+    Raises: ValueError: for other dimensions.
+
+    >>> row_product(jnp.ones((2, 3, 4)), jnp.ones((4, 5)), (((2,), (0,)), ((), ()))).shape
+    (2, 3, 5)
+    """
+    require(
+        dimensions == (((x.ndim - 1,), (0,)), ((), ())),
+        f"row_product sums over the last axis of x and the first of the kernel, got {dimensions=}; use nnx.Linear",
+    )
+    rows = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
+    return rows.reshape(*x.shape[:-1], -1)

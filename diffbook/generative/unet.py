@@ -13,7 +13,7 @@ from flax import nnx
 
 from diffbook._checks import require, require_count
 from diffbook.generative.attention import AttentionBlock
-from diffbook.generative.lean import layer_norm, modulate, silu
+from diffbook.generative.lean import layer_norm, modulate, row_product, silu
 from diffbook.generative.networks import Block, Condition
 
 
@@ -150,7 +150,8 @@ class UNet(nnx.Module):
         for name, value in (sizes | dict(num_classes=num_classes)).items():
             require_count(value, name, "UNet", 1)
 
-        told, linear = dict(dtype=dtype, rngs=rngs), partial(nnx.Linear, dtype=dtype, rngs=rngs)
+        told = dict(dtype=dtype, rngs=rngs)
+        linear = partial(nnx.Linear, dot_general=row_product, **told)
 
         def attentive(count):
             return nnx.Sequential(*[AttentionBlock(coarse, heads, condition, **told) for _ in range(count)])
