@@ -1,4 +1,5 @@
-"""Layers without parameters, in pieces that a processor gets through quickly, and with derivatives that keep little.
+"""Layers without parameters, in pieces that a processor gets through quickly, and with derivatives that keep little;
+and a matrix product laid out so that its gradient is quick.
 
 Between the matrix products of a network a processor waits for memory, so a number computed twice can cost less than
 one written and read back. XLA decides that for itself, on a CPU not always well; a barrier decides it here.
@@ -91,7 +92,7 @@ def row_product(x, kernel, dimensions, **options):
     """`jax.lax.dot_general` for `nnx.Linear`, with all axes of x but the last laid out as the rows of one matrix.
 
     The gradient with respect to the kernel then sums over one axis, and a CPU takes both of its factors as they are.
-    Over several axes XLA first turns one of the two, number by number, which takes as long as the product.
+    Over several axes XLA first turns one of the two, number by number, which can take as long as the product.
 
     Args:
       x: shape (..., width).  kernel: shape (width, out).  dimensions: the last axis of x with the first of the kernel.
@@ -104,7 +105,7 @@ def row_product(x, kernel, dimensions, **options):
     """
     require(
         dimensions == (((x.ndim - 1,), (0,)), ((), ())),
-        f"row_product sums over the last axis of x and the first of the kernel, got {dimensions=}; use nnx.Linear",
+        f"row_product sums over the last axis of x only, got {dimensions=}; use jax.lax.dot_general",
     )
     rows = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
     return rows.reshape(*x.shape[:-1], -1)
