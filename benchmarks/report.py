@@ -116,8 +116,8 @@ def _limit_of_training(result):
         f"A picture takes {1e-6 * count:.3g} million multiplications forward, by the definition of a convolution, and "
         f"three times as many with the gradient. We train on {pictures / ours:.0f} pictures a second and torch on "
         f"{pictures / torch:.0f}: {speed:.3g} Gflop/s for ours by that count, where matrix products of a fitting size "
-        f"run at {limit:.3g} Gflop/s on the same cores. Winograd's algorithm spends fewer multiplications than the "
-        "count says; what keeps us from the limit is all that lies between the products and moves through memory."
+        f"run at {limit:.3g} Gflop/s on the same cores. What keeps us from the limit is all that lies between the "
+        "products and moves through memory."
     )
 
 

@@ -17,7 +17,7 @@ def small(dtype=None, fine=4):
     return UNet(**sizes, dtype=dtype, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("channels", [3, 16])  # one product, and sixteen
+@pytest.mark.parametrize("channels", [1, 16])
 def test_conv_is_the_convolution(channels):
     conv = Conv(channels, 5, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (2, 7, 6, channels))
@@ -55,7 +55,7 @@ def test_every_parameter_has_a_gradient_and_the_label_is_heeded():
 
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
 def test_the_gradient_exports(dtype):
-    graph, params = nnx.split(small(dtype, fine=16))  # wide enough for both ways of `Conv`
+    graph, params = nnx.split(small(dtype))
     flat, tree = jax.tree.flatten(params)
 
     def loss(flat, x, t, label):
@@ -70,9 +70,9 @@ def test_the_gradient_exports(dtype):
 def test_the_gradient_of_a_batch_spread_over_eight_devices():
     graph, params = nnx.split(filled(lambda: small(fine=16), 0.1))
     x, t, label = (
-        jax.random.normal(jax.random.key(0), (16, 28, 28, 1)),
-        jnp.linspace(0.05, 0.95, 16),
-        jnp.arange(16) % 11,
+        jax.random.normal(jax.random.key(0), (64, 28, 28, 1)),  # enough to go in halves
+        jnp.linspace(0.05, 0.95, 64),
+        jnp.arange(64) % 11,
     )
     run = jax.jit(jax.grad(lambda params, *args: jnp.mean(nnx.merge(graph, params)(*args) ** 2)))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))

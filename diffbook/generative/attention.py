@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from diffbook._checks import require
-from diffbook.generative.lean import layer_norm, modulate, row_product, silu
+from diffbook.generative.lean import modulated_norm, row_product, silu, softmax
 
 
 @jax.custom_jvp
@@ -33,7 +33,7 @@ def looks(q, k):
     which has to turn them round, there and back. The softmax is taken in single precision at least.
     """
     fit = _fit(q * q.shape[-1] ** -0.5, k)
-    return jax.nn.softmax(fit.astype(jnp.promote_types(fit.dtype, jnp.float32))).astype(fit.dtype)
+    return softmax(fit).astype(fit.dtype)
 
 
 class AttentionBlock(nnx.Module):
@@ -69,7 +69,7 @@ class AttentionBlock(nnx.Module):
 
     def _asked(self, h, scale, shift):
         """Questions, keys and values, each of shape (n, heads, places, width / heads)."""
-        x = modulate(layer_norm(h).astype(h.dtype), scale, shift)
+        x = modulated_norm(h, scale, shift)
         asked = jnp.split(self.ask(x), 3, axis=-1)
         return [a.reshape(*h.shape[:2], self.heads, -1).swapaxes(1, 2) for a in asked]
 
@@ -83,4 +83,4 @@ class AttentionBlock(nnx.Module):
         q, k, v = self._asked(h, scale, shift)
         seen = jnp.einsum("nhij,nhjd->nhid", looks(q, k), v)
         h = h + self.answer(seen.swapaxes(1, 2).reshape(h.shape))
-        return h + self.down(silu(self.up(modulate(layer_norm(h).astype(h.dtype), scale2, shift2))))
+        return h + self.down(silu(self.up(modulated_norm(h, scale2, shift2))))

@@ -5,22 +5,38 @@ Between the matrix products of a network a processor waits for memory, so a numb
 one written and read back. XLA decides that for itself, on a CPU not always well; a barrier decides it here.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from diffbook._checks import require
 
 SMALLEST = 1e-6  # variance that is added, so that a row of equal numbers has a finite slope
+MANY = 64  # rows of a batch that are worth two halves
 
 _apart = jax.lax.optimization_barrier
 
 
-def _with_scale(x):
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = x.mean(-1, keepdims=True)
-    var = jnp.maximum((x * x).mean(-1, keepdims=True) - mean * mean, 0)
-    mean, scale = _apart((mean, jax.lax.rsqrt(var + SMALLEST)))  # or the sums would write the whole array too, slowly
-    return _apart((x - mean) * scale), scale
+def _wide(x):
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _statistics(x):
+    """Mean and 1 / deviation of each row: all that `modulated_norm` keeps for the way back, beside its arguments."""
+    mean = x.mean(-1)
+    var = jnp.maximum((x * x).mean(-1) - mean * mean, 0)
+    mean, slope = _apart((mean, jax.lax.rsqrt(var + SMALLEST)))  # or the sums would write the whole array too, slowly
+    return checkpoint_name(mean, "row"), checkpoint_name(slope, "row")
+
+
+def _normed(x, mean, slope):
+    return (x - mean[..., None]) * slope[..., None]
+
+
+def _normed_change(y, slope, dx):
+    return slope[..., None] * (dx - dx.mean(-1)[..., None] - y * (y * dx).mean(-1)[..., None])
 
 
 @jax.custom_jvp
@@ -38,35 +54,54 @@ def layer_norm(x):
     >>> layer_norm(jnp.array([[1.0, 3.0], [5.0, 5.0]])).round(3).tolist()
     [[-1.0, 1.0], [0.0, 0.0]]
     """
-    return _with_scale(x)[0]
+    x = _wide(x)
+    return _normed(x, *_statistics(x))
 
 
 @layer_norm.defjvp
 def _layer_norm_and_change(primals, tangents):
-    (y, scale), change = _with_scale(*primals), tangents[0]
-    change = change.astype(y.dtype)
-    return y, scale * (change - change.mean(-1, keepdims=True) - y * (y * change).mean(-1, keepdims=True))
+    x = _wide(*primals)
+    mean, slope = _statistics(x)
+    y = _normed(x, mean, slope)
+    return y, _normed_change(y, slope, _wide(*tangents))
 
 
-@jax.custom_jvp
-def modulate(x, scale, shift):
-    """x * (1 + scale) + shift; backwards, 1 + scale is spread over x again and not kept spread.
+@partial(jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names("row"))
+def modulated_norm(x, scale, shift):
+    """layer_norm(x) * (1 + scale) + shift, in the precision of x; backwards, all of it but two numbers a row is
+    computed again and not kept.
 
     Args:
       x: shape (..., width).  scale, shift: of shapes that broadcast to that of x.
     Returns: shape of x.
-    References: Peebles & Xie 2023, section 3.2.
+    References: Peebles & Xie 2023, section 3.2; Chen et al. 2016 (computing again).
 
-    >>> modulate(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 0.0]]), 0.5).tolist()
-    [[2.5, 2.5], [6.5, 4.5]]
+    >>> modulated_norm(jnp.array([[1.0, 3.0], [5.0, 5.0]]), jnp.array([[1.0, 0.0]]), 0.5).round(3).tolist()
+    [[-1.5, 1.5], [0.5, 0.5]]
     """
-    return x * (1 + scale) + shift
+    return layer_norm(x).astype(x.dtype) * (1 + scale) + shift
 
 
-@modulate.defjvp
-def _modulate_and_change(primals, tangents):
-    (x, scale, shift), (dx, dscale, dshift) = primals, tangents
-    return modulate(x, scale, shift), _apart(dx) * (1 + _apart(scale)) + x * dscale + dshift
+@jax.custom_jvp
+def softmax(x):
+    r"""$y_i = e^{x_i} / \sum_j e^{x_j}$ along the last axis, in single precision at least; backwards it takes y alone.
+
+    Args:
+      x: shape (..., width).
+    Returns: shape (..., width), float32 or wider.
+
+    >>> softmax(jnp.log(jnp.array([1.0, 2.0, 5.0]))).round(3).tolist()
+    [0.125, 0.25, 0.625]
+    """
+    x = _wide(x)
+    e = jnp.exp(x - x.max(-1)[..., None])
+    return _apart(e * (1 / e.sum(-1))[..., None])  # or the way back would divide once more, everywhere
+
+
+@softmax.defjvp
+def _softmax_and_change(primals, tangents):
+    y, change = softmax(*primals), _wide(*tangents)
+    return y, y * (change - (y * change).sum(-1)[..., None])
 
 
 @jax.custom_jvp
@@ -109,3 +144,25 @@ def row_product(x, kernel, dimensions, **options):
     )
     rows = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
     return rows.reshape(*x.shape[:-1], -1)
+
+
+def in_halves(network, *arrays):
+    """`network(*arrays)` for a network that treats each row for itself, the even rows and the odd ones side by side.
+
+    On a CPU many operations of a network keep only one core busy, and each layer waits for the one before. Two halves
+    of a batch do not wait for each other, so that a second core finds work. Even and odd, because then a batch that is
+    spread over devices stays where it is. Elsewhere, or with few rows, the batch goes through whole.
+
+    Args:
+      network: (n, ...), ... -> (n, ...).  arrays: with n rows each.
+    Returns: shape (n, ...).
+
+    >>> in_halves(lambda x: 2 * x, jnp.arange(64)).tolist() == list(range(0, 128, 2))
+    True
+    """
+    n = len(arrays[0])
+    if n < MANY or n % 2 or jax.default_backend() != "cpu":
+        return network(*arrays)
+    pairs = [array.reshape(n // 2, 2, *array.shape[1:]) for array in arrays]
+    out = jnp.stack([network(*(pair[:, half] for pair in pairs)) for half in range(2)], 1)
+    return out.reshape(n, *out.shape[2:])
