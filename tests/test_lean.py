@@ -48,6 +48,13 @@ def test_a_norm_with_scale_and_shift_acts_and_changes_as_written_out(first, seco
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5)
 
 
+def test_of_a_norm_nothing_wide_is_kept_but_the_argument(capsys):
+    x, scale, shift = rows(2, 3, 6), rows(2, 1, 6), rows(1, 1, 6)
+    jax.ad_checkpoint.print_saved_residuals(lambda *a: jnp.sum(modulated_norm(*a)), x, scale, shift)
+    wide = [line for line in capsys.readouterr().out.splitlines() if "[2,3,6]" in line]
+    assert len(wide) == 1 and "argument" in wide[0], wide
+
+
 def test_what_is_kept_of_small_precision_is_small():
     told = [x.astype(jnp.bfloat16) for x in (rows(2, 3, 6), rows(2, 1, 6), rows(1, 1, 6))]
     assert modulated_norm(*told).dtype == jnp.bfloat16
