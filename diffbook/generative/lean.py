@@ -76,8 +76,8 @@ def modulated_norm(x, scale, shift):
     Returns: shape of x.
     References: Peebles & Xie 2023, section 3.2; Chen et al. 2016 (computing again).
 
-    >>> modulated_norm(jnp.array([[1.0, 3.0], [5.0, 5.0]]), jnp.array([[1.0, 0.0]]), 0.5).round(3).tolist()
-    [[-1.5, 1.5], [0.5, 0.5]]
+    >>> modulated_norm(jnp.array([[1.0, 3.0], [5.0, 5.0]]), jnp.array([[1.0, 0.0]]), 1.0).round().tolist()
+    [[-1.0, 2.0], [1.0, 1.0]]
     """
     return layer_norm(x).astype(x.dtype) * (1 + scale) + shift
 
