@@ -135,7 +135,7 @@ def _memory(result):
 
 
 def _seconds(result):
-    yield "| contender | seconds, median (range) | seconds of a core | import, compile, first call (s) | part run |"
+    yield "| contender | seconds, median (range) | core seconds, least | import, compile, first call (s) | part run |"
     yield "| --- | --- | --- | --- | --- |"
     for part in ("heat", "sde", "unet"):
         for name, row in result[part]["times"].items():
