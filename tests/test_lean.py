@@ -41,11 +41,12 @@ def test_a_norm_with_scale_and_shift_acts_and_changes_as_written_out(first, seco
         return FLAX(x) * (1 + scale) + shift
 
     told = rows(2, 3, 6), rows(2, 1, 6), rows(1, 1, 6)
-    np.testing.assert_allclose(modulated_norm(*told), plain(*told), rtol=1e-5, atol=1e-5)
+    largest = float(abs(1 + told[1]).max())  # by so much a rounding of the norm, as above, can grow
+    np.testing.assert_allclose(modulated_norm(*told), plain(*told), rtol=1e-5, atol=1e-6 * largest)
     for derivative in (first, lambda f, argnums: second(first(f, argnums), argnums)):
         got, expected = (jax.tree.leaves(derivative(f, (0, 1, 2))(*told)) for f in (modulated_norm, plain))
         for a, b in zip(got, expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5)
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * largest)
 
 
 def test_of_a_norm_nothing_wide_is_kept_but_the_argument(capsys):
@@ -55,7 +56,7 @@ def test_of_a_norm_nothing_wide_is_kept_but_the_argument(capsys):
     assert len(wide) == 1 and "argument" in wide[0], wide
 
 
-def test_what_is_kept_of_small_precision_is_small():
+def test_a_norm_with_scale_and_shift_and_its_gradient_stay_in_small_precision():
     told = [x.astype(jnp.bfloat16) for x in (rows(2, 3, 6), rows(2, 1, 6), rows(1, 1, 6))]
     assert modulated_norm(*told).dtype == jnp.bfloat16
     assert all(g.dtype == jnp.bfloat16 for g in jax.grad(lambda *a: modulated_norm(*a).sum(), (0, 1, 2))(*told))

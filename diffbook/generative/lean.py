@@ -1,8 +1,8 @@
 """Layers without parameters, in pieces that a processor gets through quickly, and with derivatives that keep little;
-and a matrix product laid out so that its gradient is quick.
+a matrix product laid out so that its gradient is quick; and a batch in halves that do not wait for each other.
 
 Between the matrix products of a network a processor waits for memory, so a number computed twice can cost less than
-one written and read back. XLA decides that for itself, on a CPU not always well; a barrier decides it here.
+one written and read back. XLA decides that for itself, on a CPU not always well; here a barrier does, or a checkpoint.
 """
 
 from functools import partial
