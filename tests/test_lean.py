@@ -90,9 +90,10 @@ def test_a_gradient_comes_back_in_the_precision_of_what_went(layer, within):
 LAST_WITH_FIRST = (((2,), (0,)), ((), ()))
 
 
+@pytest.mark.parametrize("shape", [(4, 5), (4, 4), (4, 3), (7, 5)], ids=["wide", "square", "tall", "tall, few rows"])
 @pytest.mark.parametrize("derivative", (jax.jacfwd, jax.jacrev))
-def test_a_product_of_rows_is_the_product(derivative):
-    x, kernel = rows(2, 3, 4), rows(4, 5)
+def test_a_product_of_rows_is_the_product(derivative, shape):
+    x, kernel = rows(2, 3, shape[0]), rows(*shape)
 
     def ours(x, kernel):
         return row_product(x, kernel, LAST_WITH_FIRST)
@@ -102,11 +103,12 @@ def test_a_product_of_rows_is_the_product(derivative):
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_product_of_rows_and_its_gradients_multiply_matrices():
+@pytest.mark.parametrize("out", [5, 3])
+def test_a_product_of_rows_and_its_gradients_multiply_matrices(out):
     def total(x, kernel):
         return jnp.sum(row_product(x, kernel, LAST_WITH_FIRST) ** 2)
 
-    steps = jax.make_jaxpr(jax.grad(total, (0, 1)))(rows(2, 3, 4), rows(4, 5)).eqns
+    steps = jax.make_jaxpr(jax.grad(total, (0, 1)))(rows(2, 3, 4), rows(4, out)).eqns
     products = [step for step in steps if step.primitive.name == "dot_general"]
     assert len(products) == 3 and all(v.aval.ndim == 2 for step in products for v in step.invars)
 

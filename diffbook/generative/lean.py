@@ -127,7 +127,9 @@ def row_product(x, kernel, dimensions, **options):
     """`jax.lax.dot_general` for `nnx.Linear`, with all axes of x but the last laid out as the rows of one matrix.
 
     The gradient with respect to the kernel then sums over one axis, and a CPU takes both of its factors as they are.
-    Over several axes XLA first turns one of the two, number by number, which can take as long as the product.
+    Over several axes XLA first turns one of the two, number by number, which can take as long as the product. A kernel
+    with more rows than columns goes in turned where x has more rows still: then its gradient comes out turned too, with
+    more columns than rows, in a fifth less time.
 
     Args:
       x: shape (..., width).  kernel: shape (width, out).  dimensions: the last axis of x with the first of the kernel.
@@ -142,8 +144,10 @@ def row_product(x, kernel, dimensions, **options):
         dimensions == (((x.ndim - 1,), (0,)), ((), ())),
         f"row_product sums over the last axis of x only, got {dimensions=}; use jax.lax.dot_general",
     )
-    rows = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **options)
-    return rows.reshape(*x.shape[:-1], -1)
+    rows, (width, out) = x.reshape(-1, x.shape[-1]), kernel.shape
+    if tall := len(rows) > width > out:
+        kernel = _apart(kernel.T)  # or XLA would turn it back
+    return jax.lax.dot_general(rows, kernel, (((1,), (int(tall),)), ((), ())), **options).reshape(*x.shape[:-1], out)
 
 
 def in_halves(network, *arrays):

@@ -52,6 +52,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x):
         n, h, w, c = x.shape
+        x = jax.lax.optimization_barrier(x)  # or each of the three rows would compute it for itself
         kernel, bias = self.linear.kernel[...].astype(x.dtype), self.linear.bias[...].astype(x.dtype)
         columns = kernel.reshape(3, 3, c, -1).transpose(0, 2, 1, 3).reshape(3 * c, -1)
         rows = jnp.concatenate([_moved(x, 1, 1), x, _moved(x, -1, 1)], -1).reshape(-1, 3 * c)
