@@ -35,7 +35,7 @@ CHAPTERS = [name for name in chapters() if any(map(is_live, cells(name)))]
 LIVE = [pytest.param(name, i, id=f"{name}-{i}") for name in CHAPTERS for i, c in enumerate(cells(name)) if is_live(c)]
 
 # A network takes long to draw, and the page has it draw with the same function. So here it is not asked.
-IN_PLACE = {"book/09_fast_sampling": "ask = lambda model, x, t, labels: -x"}
+IN_PLACE = {"book/09_fast_sampling": "ask = lambda x, t, labels: -x"}
 
 # Moves every slider to its ends, calls the function there, then lets ipywidgets call it.
 DRIVE = """
